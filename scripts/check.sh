@@ -1,0 +1,69 @@
+#!/bin/sh
+# The deep run: lints, generated pages, then everything that runs again under sanitizers, faults and
+# fuzzing. The last line is the sum. FUZZ_SECONDS is spent on each target (30; 5 when CI=true).
+#
+#   scripts/check.sh BUILD_DIR
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/step.sh
+build=$1
+sum_later=${SUM_LATER:-}
+if [ "${CI:-}" = true ]; then FUZZ_SECONDS=${FUZZ_SECONDS:-5}; fi
+FUZZ_SECONDS=${FUZZ_SECONDS:-30}
+SUM_LATER=1 scripts/lint.sh "$build" || :
+results_begin "$build/results/check"
+
+build_with() { # build_with DIR SANITIZERS [meson option]...
+    dir=$1 sanitizers=$2
+    shift 2
+    CC=clang scripts/configure.sh "$dir" -Db_sanitize="$sanitizers" -Db_lundef=false \
+        -Doptimization=1 "$@" && ninja -C "$dir" --quiet
+}
+
+unit_in() { # unit_in DIR NAME [meson test option]...
+    dir=$1 name=$2 status=0
+    shift 2
+    rm -f "$dir/meson-logs/testlog.json"
+    $steady meson test -C "$dir" --print-errorlogs --num-processes 2 --timeout-multiplier 4 "$@" ||
+        status=$?
+    cp "$dir/meson-logs/testlog.json" "$results/$name.meson.json" 2>/dev/null || :
+    return $status
+}
+
+pytest_in() { # pytest_in BINARY FOLDER NAME SLOWNESS SECONDS
+    [ -n "$(find "$2" -name 'test_*.py' | head -1)" ] || { echo "$2 holds no test" && return 1; }
+    TESSERA_BIN=$(pwd)/$1 TESSERA_TEST_SLOW=$4 timeout --foreground -s INT -k 30 "$5" \
+        /usr/bin/python3 -m pytest "$2" -q --tb=short --maxfail=100 --backend both -p no:cacheprovider \
+        --junit-xml "$results/$3.xml"
+}
+
+fuzz() { # every target, two at a time; a finding stays in build-fuzz/found
+    mkdir -p build-fuzz/found
+    for target in tests/fuzz/fuzz_*.c; do
+        name=$(basename "$target" .c)
+        mkdir -p "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name"
+        echo "$name"
+    done | xargs -P 2 -I NAME sh -c 'build-fuzz/NAME -max_total_time='"$FUZZ_SECONDS"' -timeout=10 \
+        -rss_limit_mb=2048 -artifact_prefix=build-fuzz/found/NAME- -verbosity=0 -print_final_stats=0 \
+        build-fuzz/corpus/NAME tests/fuzz/corpus/NAME >build-fuzz/NAME.log 2>&1 ||
+        { echo "NAME:"; tail -40 build-fuzz/NAME.log; exit 1; }'
+}
+
+# Some kernels randomise addresses more than the sanitizers' shadow memory can follow.
+steady=
+if setarch "$(uname -m)" -R true 2>/dev/null; then steady="setarch $(uname -m) -R"; fi
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
+
+step "generated pages are current" scripts/docs.sh "$build/tessera" check
+step "build: clang, ASan and UBSan" build_with build-asan address,undefined
+suite "unit tests under ASan and UBSan" unit_in build-asan asan
+suite "API tests under ASan and UBSan" pytest_in build-asan/tessera tests/api asan 4 1200
+step "build: clang, TSan" build_with build-tsan thread
+suite "thread tests under TSan" unit_in build-tsan tsan --suite thread
+suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 600
+step "build: fuzz targets" build_with build-fuzz address,undefined -Dfuzz=true -Dtests=false
+step "fuzzing, $FUZZ_SECONDS s a target" fuzz
+
+if [ "$sum_later" = 1 ]; then results_end; else
+    python3 scripts/summary.py "$build/results/lint" "$build/results/check"
+fi

@@ -1,0 +1,58 @@
+/* /v1/tickets/{ticket_id}/comments: list and create. */
+#include "../core/comment.h"
+#include "page.h"
+#include "route.h"
+
+#define TAG "Comments"
+
+static enum err_code list(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
+{
+    struct page page;
+    enum err_code e = comment_list(cx, db, &rq->caller, rq->params[0], rq->query, rq->app->cursor_key, &page);
+    if (!e)
+        page_put(cx, rq, rp, &rec_comment, &page);
+    return e;
+}
+
+static enum err_code create(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
+{
+    struct comment c;
+    enum err_code e = comment_create(cx, db, &rq->caller, rq->params[0], rq->body, &c);
+    if (e)
+        return e;
+    reply_header(rp, "Location", str_printf(&cx->arena, "/v1/tickets/" STR_FMT "/comments", STR_ARG(c.ticket_id)));
+    rec_encode(&rp->body, &rec_comment, &c);
+    return ERR_NONE;
+}
+
+static const struct route routes[] = {
+    { .method = "GET",
+      .path = "/v1/tickets/{ticket_id}/comments",
+      .scope = SCOPE(TICKETS_READ),
+      .run = RUN_READ,
+      .status = 200,
+      .query = &rec_comment_query,
+      .reply = &rec_comment,
+      .reply_schema = "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":false,\"properties\":{"
+                      "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Comment\"}},"
+                      "\"next_cursor\":{\"type\":[\"string\",\"null\"]}}}",
+      .handler = list,
+      .id = "listComments",
+      .tag = TAG,
+      .summary = "List the comments of a ticket",
+      .doc = "Oldest first, page by page." },
+    { .method = "POST",
+      .path = "/v1/tickets/{ticket_id}/comments",
+      .scope = SCOPE(TICKETS_COMMENT),
+      .run = RUN_WRITE,
+      .status = 201,
+      .body = &rec_comment_new,
+      .body_mode = REC_REFUSE_UNKNOWN,
+      .reply = &rec_comment,
+      .handler = create,
+      .id = "createComment",
+      .tag = TAG,
+      .summary = "Comment on a ticket",
+      .doc = "The ticket must be one of this token." },
+};
+const struct route_table routes_comments = { routes, sizeof routes / sizeof *routes };

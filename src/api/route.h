@@ -1,0 +1,103 @@
+/* Routes and what a handler sees: the request, the reply, the application.
+ *
+ * A resource's file ends with its table of routes; routes.c lists the tables. A row says everything about a call: who may (scope),
+ * what goes in and out (field tables), how it runs, how it is documented. The server, the guard, OpenAPI and the tests
+ * read the same rows. */
+#ifndef TESSERA_API_ROUTE_H
+#define TESSERA_API_ROUTE_H
+
+#include "../base/net.h"
+#include "../core/caller.h"
+#include "../core/cursor.h"
+#include "../core/token_dir.h"
+#include "../core/usage.h"
+#include "../store/store.h"
+
+#define ROUTE_PARAMS_MAX 4
+#define REPLY_HEADERS_MAX 8
+#define BODY_MAX ((size_t)1 << 20)
+
+struct app { /* what lives as long as the server; read-only after start */
+    struct store *store;
+    struct token_dir *tokens;
+    struct usage *usage;
+    struct cursor_key cursor_key;
+    const struct conf *conf;                  /* settings: api/settings.h */
+    void (*metrics)(struct buf *out);         /* the server's own part of /metrics */
+    struct str openapi;                       /* /openapi.json */
+    int64_t started_ms;
+};
+
+struct req {
+    const struct app *app;
+    const struct route *route;
+    struct str method, path;                  /* as sent, path without query */
+    struct str query_text;                    /* as sent, without the question mark; STR_NONE when there is none */
+    struct str params[ROUTE_PARAMS_MAX];      /* path parameters, decoded, in order */
+    struct caller caller;
+    const void *query;                        /* route->query's struct */
+    const void *body;                         /* route->body's struct */
+    json_t *json;                             /* the whole body when there is one */
+    struct str if_match, if_none_match;       /* raw header values or STR_NONE */
+};
+
+struct reply_header {
+    const char *name; /* static */
+    struct str value;
+};
+struct reply {
+    int status;               /* preset to route->status */
+    const char *content_type; /* preset to application/json */
+    const char *encoding;     /* Content-Encoding of a ready-made body, or NULL */
+    struct buf body;
+    struct str file;          /* instead of body: static bytes that outlive the process's requests */
+    struct reply_header headers[REPLY_HEADERS_MAX];
+    int n_headers;
+};
+void reply_header(struct reply *r, const char *name, struct str value); /* value must live in cx */
+
+enum route_run {
+    RUN_NOW,   /* on the event thread, no database (db is NULL) */
+    RUN_READ,  /* a read of the store */
+    RUN_WRITE, /* a unit of the group commit */
+};
+enum route_flag {
+    ROUTE_V0 = 1,         /* the document's error form and leniency (unknown fields, any content type) */
+    ROUTE_PUBLIC = 2,     /* no token, no usage row, not in the rate limit */
+    ROUTE_ARRAY_BODY = 4, /* req->json is used directly; no body table */
+    ROUTE_IF_MATCH = 8,   /* documents If-Match / 412 */
+    ROUTE_ETAG = 16,      /* documents ETag / 304 */
+    ROUTE_NOT_OWNER = 32, /* v0: documents 401 for tickets of another token */
+};
+
+struct route {
+    const char *method;
+    const char *path; /* "/v1/tickets/{id}" */
+    uint64_t scope;   /* mask needed; 0 = any valid token */
+    unsigned flags;
+    enum route_run run;
+    int status;       /* of success */
+    const struct rec *query;
+    const struct rec *body;
+    unsigned body_mode;      /* enum rec_mode */
+    const struct rec *reply; /* NULL: no body, or reply_schema */
+    const char *wrap;        /* member that holds the reply object ("ticket"), NULL = bare */
+    const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of reply's name */
+    enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
+    const char *id;      /* operationId */
+    const char *tag;
+    const char *summary;
+    const char *doc;
+    int64_t deprecated_s, sunset_s; /* unix seconds; 0 = not */
+    const char *successor;          /* link of the replacement, with deprecated_s */
+};
+
+struct route_table {
+    const struct route *rows;
+    size_t n;
+};
+extern const struct route_table *const route_tables[]; /* NULL ends it; routes.c */
+
+#define V0_MOUNT "/functions/v1/integration-tickets"
+
+#endif

@@ -1,0 +1,22 @@
+/* The settings of the program: one struct, one table (settings.c). To add one: a member here, a row there, a test. */
+#ifndef TESSERA_API_SETTINGS_H
+#define TESSERA_API_SETTINGS_H
+
+#include "../base/conf.h"
+
+struct conf {
+    struct str listen, database, master_key;
+    struct str tls_cert, tls_key;
+    struct str log_level, log_format;
+    struct str trusted_proxies, cors_origins;
+    int64_t event_threads, max_connections, max_connections_per_ip;
+    int64_t header_timeout_s, body_timeout_s, idle_timeout_s, send_timeout_s, drain_timeout_s;
+    int64_t bad_token_limit;
+    int64_t usage_payload, usage_detail_days, usage_buffer;
+    int64_t pg_writers, pg_readers, queue_max;
+    int64_t first_run;
+    int64_t x_ratelimit_headers;
+};
+extern const struct conf_table conf_table;
+
+#endif

@@ -1,0 +1,162 @@
+/* Helpers of all commands, and the small commands. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../api/openapi.h"
+#include "../base/clock.h"
+#include "../core/token.h"
+#include "../core/usage.h"
+
+const struct option_row options_none[] = { { 0 } };
+const struct option_row options_json[] = { { "json", true, "print JSON" }, { 0 } };
+const struct option_row options_errors[] = { { "markdown", true, "as docs/errors.md" }, { 0 } };
+const struct option_row options_config[] = { { "explain", true, "values and sources" }, { "markdown", true, "as docs/config.md" }, { 0 } };
+const struct option_row options_stats[] = { { "json", true, "print JSON" }, { "token", false, "figures of this token ID" }, { 0 } };
+
+struct str cli_option(const struct cli *c, const struct command *cmd, const char *name)
+{
+    for (int i = 0; cmd->options[i].name; i++)
+        if (!strcmp(cmd->options[i].name, name))
+            return c->values[i];
+    return STR_NONE;
+}
+
+void cli_print(struct buf *b)
+{
+    fwrite(b->p, 1, b->n, stdout);
+}
+
+static void close_store(void *s)
+{
+    store_close(s);
+}
+
+static enum err_code open_store(struct cli *c, struct store **out)
+{
+    struct store_conf conf = { .database = c->conf.database, .pg_writers = 1, .pg_readers = 1, .queue_max = c->conf.queue_max };
+    enum err_code e = store_open(c->cx, &conf, out);
+    if (!e)
+        arena_defer(&c->cx->arena, close_store, *out);
+    return e;
+}
+
+enum err_code cli_store(struct cli *c, struct store **out)
+{
+    int applied;
+    enum err_code e = open_store(c, out);
+    return e ? e : store_migrate(c->cx, *out, &applied);
+}
+
+enum err_code cmd_migrate(struct cli *c)
+{
+    struct store *s;
+    int applied = 0;
+    enum err_code e = open_store(c, &s);
+    if (!e)
+        e = store_migrate(c->cx, s, &applied);
+    if (!e)
+        printf("%d migration%s applied\n", applied, applied == 1 ? "" : "s");
+    return e;
+}
+
+enum err_code cmd_backup(struct cli *c)
+{
+    struct store *s;
+    enum err_code e = open_store(c, &s);
+    if (!e)
+        e = store_backup(c->cx, s, str_cstr(&c->cx->arena, c->words[0]));
+    if (!e)
+        printf("backup written to " STR_FMT "\n", STR_ARG(c->words[0]));
+    return e;
+}
+
+enum err_code cmd_openapi(struct cli *c)
+{
+    struct buf b;
+    buf_init(&b, &c->cx->arena, OPENAPI_MAX);
+    enum err_code e = openapi_print(c->cx, &b);
+    if (!e)
+        cli_print(&b);
+    return e;
+}
+
+enum err_code cmd_errors(struct cli *c)
+{
+    struct buf b;
+    buf_init(&b, &c->cx->arena, OPENAPI_MAX);
+    errors_markdown(&b);
+    cli_print(&b);
+    return ERR_NONE;
+}
+
+enum err_code cmd_config(struct cli *c)
+{
+    struct buf b;
+    buf_init(&b, &c->cx->arena, OPENAPI_MAX);
+    if (cli_option(c, cli_command(c), "markdown").p)
+        conf_markdown(&b, &conf_table);
+    else
+        conf_explain(&b, &conf_table, &c->conf, c->sources);
+    cli_print(&b);
+    return ERR_NONE;
+}
+
+enum err_code cmd_version(struct cli *c)
+{
+    (void)c;
+    puts("tessera " TESSERA_VERSION);
+    return ERR_NONE;
+}
+
+struct stats_job {
+    struct str token_id;
+    struct usage_stats stats;
+};
+
+static enum err_code stats_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    struct stats_job *j = arg;
+    db_scope(db, STR(TEAM_DEFAULT), STR(""));
+    if (j->token_id.p)
+        return usage_token_stats(cx, db, STR(TEAM_DEFAULT), j->token_id, clock_ms(), &j->stats);
+    return usage_dashboard(cx, db, STR(TEAM_DEFAULT), clock_ms(), &j->stats);
+}
+
+/* `name: value` lines from a record's JSON view: people read lists, programs pass --json. */
+static void print_lines(const struct rec *r, const void *obj)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        const struct field *f = &r->fields[i];
+        const char *at = (const char *)obj + f->offset;
+        if (f->flags & F_SECRET || !rec_bit(&((const struct rec_bits *)obj)->has, f->offset))
+            continue;
+        if (field_is_int(f))
+            printf("%-22s %lld\n", f->name, *(const long long *)(const void *)at);
+        else
+            printf("%-22s " STR_FMT "\n", f->name, STR_ARG(*(const struct str *)(const void *)at));
+    }
+}
+
+enum err_code cmd_stats(struct cli *c)
+{
+    struct store *s;
+    struct stats_job j = { .token_id = cli_option(c, cli_command(c), "token") };
+    const struct rec *r = j.token_id.p ? &rec_usage_token : &rec_usage_dashboard;
+    enum err_code e = cli_store(c, &s);
+    if (!e)
+        e = store_read(c->cx, s, stats_unit, &j);
+    if (e)
+        return e;
+    if (!c->as_json) {
+        print_lines(r, &j.stats);
+        return ERR_NONE;
+    }
+    struct buf b;
+    buf_init(&b, &c->cx->arena, 65536);
+    rec_encode(&b, r, &j.stats);
+    buf_char(&b, '\n');
+    cli_print(&b);
+    return ERR_NONE;
+}

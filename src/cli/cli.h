@@ -1,0 +1,68 @@
+/* The command line: a table of commands, their options, exit codes (0 done, 1 refused, 2 usage).
+ *
+ * Settings flags (--database …) are taken out before a command sees its words, so every command understands them. */
+#ifndef TESSERA_CLI_CLI_H
+#define TESSERA_CLI_CLI_H
+
+#include "../api/settings.h"
+#include "../store/store.h"
+
+#define CLI_OPTIONS_MAX 16
+
+struct option_row { /* of a command */
+    const char *name; /* "rate-limit" */
+    bool is_flag;     /* takes no value */
+    const char *doc;
+};
+struct cli {
+    struct ctx *cx;
+    struct conf conf;
+    enum conf_source *sources;
+    int n_words;       /* positional words behind the command's name */
+    struct str words[4];
+    struct str values[CLI_OPTIONS_MAX]; /* by option row; p == NULL when absent */
+    bool as_json;      /* --json */
+};
+struct command {
+    const char *name;  /* "token create" */
+    const char *words; /* "ID" for the usage text */
+    int min_words, max_words;
+    const struct option_row *options; /* name NULL ends it */
+    enum err_code (*run)(struct cli *c);
+    const char *doc;
+};
+
+/* The value of an option, STR_NONE when absent (flags: "" when given). */
+struct str cli_option(const struct cli *c, const struct command *cmd, const char *name);
+/* Open the database of the settings for a command (no threads), apply nothing; checks that it is migrated. The store is closed
+ * at exit of the command. */
+enum err_code cli_store(struct cli *c, struct store **out);
+void cli_print(struct buf *b); /* stdout */
+
+/* The settings as they are now in file, environment and flags (SIGHUP). Their texts live in cx. */
+enum err_code cli_conf_again(struct ctx *cx, struct conf *out);
+
+extern const struct command commands[]; /* name NULL ends it; main.c */
+const struct command *cli_command(const struct cli *c);
+
+enum err_code cmd_serve(struct cli *c);
+enum err_code cmd_migrate(struct cli *c);
+enum err_code cmd_backup(struct cli *c);
+enum err_code cmd_openapi(struct cli *c);
+enum err_code cmd_errors(struct cli *c);
+enum err_code cmd_config(struct cli *c);
+enum err_code cmd_version(struct cli *c);
+enum err_code cmd_stats(struct cli *c);
+enum err_code cmd_user_create(struct cli *c);
+enum err_code cmd_token_create(struct cli *c);
+enum err_code cmd_token_list(struct cli *c);
+enum err_code cmd_token_show(struct cli *c);
+enum err_code cmd_token_enable(struct cli *c);
+enum err_code cmd_token_disable(struct cli *c);
+enum err_code cmd_token_regenerate(struct cli *c);
+enum err_code cmd_token_delete(struct cli *c);
+
+extern const struct option_row options_token_create[], options_token_regenerate[], options_token_delete[], options_json[],
+    options_user_create[], options_config[], options_errors[], options_stats[], options_none[];
+
+#endif

@@ -1,0 +1,257 @@
+/* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
+ *
+ * Start: database, migrations, usage recovery, token directory, limits from this hour's usage, writers, HTTP. Stop (SIGTERM,
+ * SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP: certificates and log level again. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "../api/openapi.h"
+#include "../base/clock.h"
+#include "../base/crypt.h"
+#include "../base/log.h"
+#include "../core/idem.h"
+#include "../core/token.h"
+#include "../core/user.h"
+#include "../http/server.h"
+#include "cli.h"
+
+#define HOUSEKEEPING_S 60
+
+struct serve {
+    struct cli *c;
+    struct app app;
+    struct store *store;
+    struct usage *usage;
+    struct token_dir *tokens;
+    struct server *server;
+};
+
+static void log_from(const struct conf *conf)
+{
+    enum log_level level = LOG_INFO;
+    log_level_parse(conf->log_level, &level);
+    log_setup(level, str_eq(conf->log_format, STR("json")));
+}
+
+/* ---- first run ---- */
+
+struct first {
+    struct user_new user;
+    struct user user_out;
+    struct token token;
+    bool is_empty;
+};
+
+static enum err_code first_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    struct first *f = arg;
+    struct list tokens;
+    int64_t users = 0;
+    enum err_code e = user_count(cx, db, &users);
+    if (!e)
+        e = token_list(cx, db, STR(TEAM_DEFAULT), &tokens);
+    f->is_empty = !e && !users && !tokens.n;
+    if (e || !f->is_empty)
+        return e;
+    struct token_new in = { .name = STR("First token") };
+    REC_SET(&in, name);
+    e = user_create(cx, db, STR(TEAM_DEFAULT), &f->user, &f->user_out);
+    return e ? e : token_create(cx, db, STR(TEAM_DEFAULT), &in, &f->token);
+}
+
+static void first_print(const struct serve *s, const struct first *f)
+{
+    struct str address = server_address(s->server);
+    const char *scheme = s->c->conf.tls_cert.n ? "https" : "http";
+    printf("\nThis is the first start, so an admin and a token were made. Keep them now: they are not shown again.\n\n"
+           "  admin     " STR_FMT "\n  password  " STR_FMT "\n  token     " STR_FMT "\n\nCreate a ticket:\n\n"
+           "  curl -s %s://" STR_FMT V0_MOUNT "/tickets \\\n    -H 'Authorization: Bearer " STR_FMT "' \\\n"
+           "    -H 'Content-Type: application/json' \\\n    -d '{\"title\":\"My first ticket\",\"priority\":\"high\"}'\n\n"
+           "API reference: %s://" STR_FMT "/docs\n\n",
+           STR_ARG(f->user.email), STR_ARG(f->user.password), STR_ARG(f->token.token), scheme, STR_ARG(address), STR_ARG(f->token.token),
+           scheme, STR_ARG(address));
+    fflush(stdout);
+}
+
+static enum err_code first_run(struct serve *s, struct first *f)
+{
+    unsigned char raw[15];
+    crypt_random(raw, sizeof raw);
+    f->user = (struct user_new){ .email = STR("admin@localhost"),
+                                 .name = STR("Admin"),
+                                 .role = STR("owner"),
+                                 .password = base64url_of(&s->c->cx->arena, raw, sizeof raw) };
+    return store_tx(s->c->cx, s->store, first_unit, f);
+}
+
+/* ---- start and stop ---- */
+
+static void preload(void *arg, struct str token_id, int64_t count)
+{
+    struct serve *s = arg;
+    int64_t now = clock_ms();
+    token_dir_preload(s->tokens, token_id, now - now % HOUR_MS, count);
+}
+
+static enum err_code start_data(struct serve *s)
+{
+    struct ctx *cx = s->c->cx;
+    const struct conf *conf = &s->c->conf;
+    struct store_conf sc = { conf->database, conf->pg_writers, conf->pg_readers, conf->queue_max };
+    struct usage_conf uc = { conf->usage_detail_days, conf->usage_buffer };
+    int applied = 0;
+    int64_t now = clock_ms();
+    enum err_code e = store_open(cx, &sc, &s->store);
+    if (!e)
+        e = store_migrate(cx, s->store, &applied);
+    if (!e)
+        e = usage_open(cx, s->store, &uc, &s->usage);
+    if (!e)
+        e = usage_recover(cx, s->usage);
+    if (!e)
+        e = token_dir_open(cx, s->store, conf->bad_token_limit, &s->tokens);
+    if (!e)
+        e = usage_hour_counts(cx, s->usage, now - now % HOUR_MS, preload, s);
+    return e;
+}
+
+static enum err_code start_threads(struct serve *s)
+{
+    struct ctx *cx = s->c->cx;
+    enum err_code e = store_start(cx, s->store, usage_hooks(s->usage));
+    if (!e)
+        e = usage_start(cx, s->usage);
+    if (!e)
+        e = token_dir_start(cx, s->tokens);
+    return e;
+}
+
+static enum err_code start_http(struct serve *s)
+{
+    struct ctx *cx = s->c->cx;
+    const struct conf *conf = &s->c->conf;
+    struct buf api;
+    buf_init(&api, &cx->arena, OPENAPI_MAX);
+    enum err_code e = openapi_print(cx, &api);
+    if (e)
+        return e;
+    s->app = (struct app){ .store = s->store,
+                           .tokens = s->tokens,
+                           .usage = s->usage,
+                           .conf = conf,
+                                              .openapi = buf_view(&api),
+                           .started_ms = clock_ms() };
+    if (conf->master_key.n) {
+        crypt_derive(conf->master_key, "tessera list cursors", s->app.cursor_key.b);
+    } else {
+        crypt_random(s->app.cursor_key.b, sizeof s->app.cursor_key.b);
+        log_warn(NULL, "serve.no_master_key", KVC("effect", "list cursors end with this process"));
+    }
+    return server_start(cx, conf, &s->app, &s->server);
+}
+
+static void stop_all(struct serve *s)
+{
+    server_stop(s->server);
+    token_dir_close(s->tokens);
+    if (s->usage)
+        usage_stop(s->usage);
+    store_close(s->store);
+    if (s->usage)
+        usage_close(s->usage);
+}
+
+/* ---- running ---- */
+
+static enum err_code purge_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    db_scope_system(db);
+    return idem_purge(cx, db, clock_ms(), arg);
+}
+
+static void housekeeping(struct serve *s)
+{
+    int64_t gone;
+    do {
+        struct ctx cx;
+        ctx_init(&cx, CTX_CAP_DEFAULT);
+        gone = 0;
+        if (store_tx(&cx, s->store, purge_unit, &gone))
+            gone = 0;
+        ctx_done(&cx);
+    } while (gone == 500);
+}
+
+static void reload(struct serve *s)
+{
+    struct ctx cx;
+    struct conf now = { 0 };
+    enum log_level level = LOG_INFO;
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    enum err_code e = server_reload(&cx, s->server);
+    if (!e)
+        e = cli_conf_again(&cx, &now);
+    if (!e && log_level_parse(now.log_level, &level))
+        log_set_level(level);
+    if (e)
+        log_error(NULL, "serve.reload_failed", KVS("why", cx.err_text));
+    else
+        log_info(NULL, "serve.reloaded", KVS("log_level", now.log_level));
+    ctx_done(&cx);
+}
+
+static void wait_for_stop(struct serve *s, const sigset_t *set)
+{
+    for (;;) {
+        int sig = sigtimedwait(set, NULL, &(struct timespec){ .tv_sec = HOUSEKEEPING_S });
+        if (sig == SIGTERM || sig == SIGINT)
+            return;
+        if (sig == SIGHUP)
+            reload(s);
+        else
+            housekeeping(s);
+    }
+}
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+enum err_code cmd_serve(struct cli *c)
+{
+    struct serve s = { .c = c };
+    struct first first = { .is_empty = false };
+    sigset_t set;
+    log_from(&c->conf);
+    block_signals(&set);
+    enum err_code e = start_data(&s);
+    if (!e && c->conf.first_run)
+        e = first_run(&s, &first);
+    if (!e && first.is_empty)
+        e = token_dir_refresh(c->cx, s.tokens);
+    if (!e)
+        e = start_threads(&s);
+    if (!e)
+        e = start_http(&s);
+    if (!e) {
+        log_info(NULL, "serve.listening", KVS("address", server_address(s.server)), KVC("version", TESSERA_VERSION),
+                 KVC("database", store_is_postgres(s.store) ? "postgresql" : "sqlite"));
+        if (first.is_empty)
+            first_print(&s, &first);
+        wait_for_stop(&s, &set);
+        log_info(NULL, "serve.stopping", KVI("in_flight", 0));
+    }
+    stop_all(&s);
+    if (!e)
+        log_info(NULL, "serve.stopped", KVI("clean", 1));
+    return e;
+}

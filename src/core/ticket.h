@@ -1,0 +1,74 @@
+/* Tickets: one set of functions under the document's API and /v1/tickets. Owner of table tickets.
+ *
+ * A caller with a token_id sees only the tickets that this token created, in SQL (and by row-level security on
+ * PostgreSQL). All run inside a unit of work; call ticket_scope first there. */
+#ifndef TESSERA_CORE_TICKET_H
+#define TESSERA_CORE_TICKET_H
+
+#include "../store/store.h"
+#include "caller.h"
+#include "cursor.h"
+
+#define TICKET_TITLE_MAX 500       /* characters, from the document */
+#define TICKET_DESCRIPTION_MAX 100000
+#define TICKET_CATEGORY_MAX 200
+#define TICKET_METADATA_MAX 65536  /* bytes of JSON text */
+
+struct ticket {
+    struct rec_bits bits;
+    struct str id, title, description, status, priority, category, metadata, token_id, integration_source;
+    int64_t version, created_ms, updated_ms, deleted_ms;
+};
+extern const struct rec rec_ticket;           /* /v1 */
+extern const struct rec rec_ticket_v0;        /* the document's GET */
+extern const struct rec rec_ticket_v0_new;    /* the document's create: no updated_at */
+extern const struct rec rec_ticket_v0_status; /* the document's status: id, status, updated_at */
+
+struct ticket_new {
+    struct rec_bits bits;
+    struct str title, description, status, priority, category, metadata;
+};
+extern const struct rec rec_ticket_new;    /* /v1 body */
+extern const struct rec rec_ticket_v0_in;  /* the document's body (no status) */
+extern const struct rec rec_ticket_patch;  /* /v1 merge patch */
+extern const struct rec rec_ticket_status; /* {"status"} */
+
+struct ticket_query {
+    struct rec_bits bits;
+    struct str status, priority, category, q, sort, cursor; /* comma lists; sort: created_at, -created_at, updated_at, -updated_at */
+    int64_t created_after, created_before, updated_after, updated_before, limit, count;
+};
+extern const struct rec rec_ticket_query;
+
+struct page {
+    struct list rows;
+    struct str next_cursor; /* STR_NONE at the end */
+    int64_t total;          /* -1 = not asked */
+};
+
+struct page_sql {
+    const struct rec *r;
+    const char *sql; /* asks for limit + 1 rows */
+    struct args args;
+    int64_t limit;
+};
+/* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB). *has_more: others follow. */
+enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out, bool *has_more);
+
+/* Sets the database scope of the unit to this caller. */
+void ticket_scope(struct db *db, const struct caller *who);
+enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_new *in, struct ticket *out);
+/* NOT_FOUND when absent, deleted, or of another token. INVALID_PARAMETER when id is no UUID. */
+enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
+/* As ticket_get, but a live ticket of the same team and another token is NOT_OWNER (401 in the document's API). */
+enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
+/* Merge patch. if_version >= 0 must match (PRECONDITION_FAILED). A status change to resolved or closed, or away from them,
+ * needs tickets:resolve. */
+enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                            const struct ticket_new *patch, int64_t if_version, struct ticket *out);
+enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, int64_t if_version);
+/* At most q->limit rows; fewer when they are very large. */
+enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_query *q,
+                          struct cursor_key key, struct page *out);
+
+#endif

@@ -1,0 +1,496 @@
+/* The token directory: see token_dir.h.
+ *
+ * Reading takes no lock. The table maps 8 bytes of a SHA-256 to an entry; an entry points to a `face`, an unchanging picture of
+ * the token's row, and the face says which whole hashes are valid now. A change makes a new face, puts what is new into the
+ * table and then swaps the pointer, so a reader sees the old token or the new one, never a mixture. Old faces, and tables that
+ * were outgrown, stay until the directory closes: a token change costs a few hundred bytes, and nobody has to wait for readers.
+ *
+ * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is held over the read of the
+ * rows. Leaves out: counting and the lists themselves (token_limit.c), SQL that changes tokens (token.c). */
+#include "token_dir.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/clock.h"
+#include "../base/crypt.h"
+#include "../base/log.h"
+#include "token_limit.h"
+
+#define POLL_MS 200
+#define POLL_DEADLINE_US ((int64_t)5 * 1000 * 1000)
+#define POLL_CAP ((size_t)16 << 20)
+#define PARSE_CAP ((size_t)8 << 20) /* of one row's lists */
+#define DIR_CAP ((size_t)16 << 30)  /* all entries and faces */
+#define PAGE 1000
+#define SLOTS_FIRST 1024
+
+struct face {
+    unsigned char hash[SHA256_LEN], previous[SHA256_LEN];
+    int64_t previous_until_ms; /* 0 = no previous secret */
+    int64_t expires_ms;        /* INT64_MAX = never */
+    int64_t rate_limit;
+    uint64_t scopes;
+    struct str name;
+    struct cidrs ips;
+    struct endpoints endpoints;
+    bool has_ips, has_endpoints; /* a list that could not be read matches nothing */
+    bool is_active, is_deleted;
+};
+
+struct entry {
+    struct hour_count used;
+    char apart[64 - sizeof(struct hour_count)]; /* the counter is written by every request, the rest by none */
+    struct face *_Atomic face;
+    struct str id, team_id;
+};
+
+struct slot {
+    uint64_t tag; /* written before the entry is published */
+    struct entry *_Atomic entry;
+};
+struct table { /* open addressing, at most half full; slots are filled, never emptied */
+    struct table *older;
+    size_t mask, n;
+    struct slot slots[];
+};
+
+struct token_dir {
+    struct table *_Atomic by_hash;
+    struct wrong_tokens *wrong;
+    int64_t bad_per_minute;
+    struct store *store;
+    atomic_llong live; /* not deleted */
+
+    pthread_mutex_t lock;
+    struct table *by_id; /* lock */
+    struct arena arena;  /* lock: entries, faces and their text */
+    struct ctx parse;    /* lock: scratch, emptied after each row */
+    int64_t rev;         /* lock: feed value up to which rows were read */
+
+    pthread_t thread;
+    bool is_started;
+    pthread_mutex_t stop_lock;
+    pthread_cond_t wake;
+    bool is_stopping; /* stop_lock */
+};
+
+/* ---- table ---- */
+
+static struct table *table_new(size_t n_slots)
+{
+    struct table *t = calloc(1, sizeof *t + n_slots * sizeof *t->slots);
+    BUG_IF(!t);
+    t->mask = n_slots - 1;
+    return t;
+}
+
+static void table_free(struct table *t)
+{
+    while (t) {
+        struct table *older = t->older;
+        free(t);
+        t = older;
+    }
+}
+
+static uint64_t tag_of(const unsigned char hash[SHA256_LEN])
+{
+    uint64_t tag;
+    memcpy(&tag, hash, sizeof tag);
+    return tag;
+}
+
+static uint64_t tag_of_id(struct str id)
+{
+    unsigned char hash[SHA256_LEN];
+    crypt_sha256(id, hash);
+    return tag_of(hash);
+}
+
+/* Add (tag, entry) unless it is there; the table has room. */
+static void table_put(struct table *t, uint64_t tag, struct entry *en)
+{
+    for (size_t i = tag & t->mask;; i = (i + 1) & t->mask) {
+        struct slot *s = &t->slots[i];
+        struct entry *old = atomic_load_explicit(&s->entry, memory_order_relaxed);
+        if (old == en && s->tag == tag)
+            return;
+        if (old)
+            continue;
+        s->tag = tag;
+        t->n++;
+        atomic_store_explicit(&s->entry, en, memory_order_release);
+        return;
+    }
+}
+
+static struct entry *find_id(struct token_dir *d, struct str id)
+{
+    uint64_t tag = tag_of_id(id);
+    for (size_t i = tag & d->by_id->mask;; i = (i + 1) & d->by_id->mask) {
+        struct slot *s = &d->by_id->slots[i];
+        struct entry *en = atomic_load_explicit(&s->entry, memory_order_relaxed);
+        if (!en || (s->tag == tag && str_eq(en->id, id)))
+            return en;
+    }
+}
+
+static void put_face_keys(struct table *t, struct entry *en, const struct face *f)
+{
+    if (f->is_deleted)
+        return;
+    table_put(t, tag_of(f->hash), en);
+    if (f->previous_until_ms)
+        table_put(t, tag_of(f->previous), en);
+}
+
+/* Room for a few more keys in both tables. The new by_hash holds only the hashes that are valid now. */
+static void tables_grow(struct token_dir *d)
+{
+    struct table *ids = d->by_id, *old = atomic_load_explicit(&d->by_hash, memory_order_relaxed), *t;
+    if ((ids->n + 2) * 2 > ids->mask) {
+        t = table_new((ids->mask + 1) * 2);
+        for (size_t i = 0; i <= ids->mask; i++) {
+            struct entry *en = atomic_load_explicit(&ids->slots[i].entry, memory_order_relaxed);
+            if (en)
+                table_put(t, ids->slots[i].tag, en);
+        }
+        free(ids); /* readers never see it */
+        d->by_id = ids = t;
+    }
+    if ((old->n + 3) * 2 <= old->mask)
+        return;
+    /* Two keys an entry may be needed: sized from the entries, so that stale keys are dropped and not copied. */
+    size_t n_slots = SLOTS_FIRST;
+    while (n_slots < ids->n * 8)
+        n_slots *= 2;
+    t = table_new(n_slots);
+    t->older = old;
+    for (size_t i = 0; i <= ids->mask; i++) {
+        struct entry *en = atomic_load_explicit(&ids->slots[i].entry, memory_order_relaxed);
+        if (en)
+            put_face_keys(t, en, atomic_load_explicit(&en->face, memory_order_relaxed));
+    }
+    atomic_store_explicit(&d->by_hash, t, memory_order_release);
+}
+
+/* ---- rows to entries ---- */
+
+static void warn_list(const struct token *row, const char *list)
+{
+    log_warn(NULL, "token.bad_list", KVS("token_id", row->id), KVC("list", list));
+}
+
+static struct face *face_new(struct token_dir *d, const struct token *row)
+{
+    struct face *f = ARENA_NEW(&d->arena, struct face);
+    struct str bad;
+    bool ok = hex_parse(row->token_hash, f->hash, sizeof f->hash);
+    if (REC_HAS(row, previous_hash) && REC_HAS(row, previous_until_ms) &&
+        hex_parse(row->previous_hash, f->previous, sizeof f->previous))
+        f->previous_until_ms = row->previous_until_ms;
+    f->expires_ms = REC_HAS(row, expires_ms) ? row->expires_ms : INT64_MAX;
+    f->rate_limit = row->rate_limit;
+    f->scopes = scopes_of_json(row->scopes);
+    f->name = str_dup(&d->arena, row->name);
+    f->has_ips = row->allowed_ips.p != NULL;
+    f->has_endpoints = row->allowed_endpoints.p != NULL;
+    f->is_active = ok && str_eq(row->status, STR("active"));
+    f->is_deleted = str_eq(row->status, STR("deleted"));
+    if (f->has_ips && !allowed_ips_parse(&d->parse, &d->arena, row->allowed_ips, &f->ips, &bad))
+        warn_list(row, "allowed_ips");
+    if (f->has_endpoints && !allowed_endpoints_parse(&d->parse, &d->arena, row->allowed_endpoints, &f->endpoints, &bad))
+        warn_list(row, "allowed_endpoints");
+    ctx_retry(&d->parse);
+    return f;
+}
+
+static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct token *row)
+{
+    struct entry *en = find_id(d, row->id);
+    bool was_live = en && !atomic_load_explicit(&en->face, memory_order_relaxed)->is_deleted;
+    bool is_live = !str_eq(row->status, STR("deleted"));
+    if (!en && !is_live)
+        return ERR_NONE;
+    if (is_live && !was_live && atomic_load(&d->live) >= TOKEN_DIR_MAX)
+        return fail(cx, UNAVAILABLE, "There are more than %d tokens", TOKEN_DIR_MAX);
+    struct face *f = face_new(d, row);
+    tables_grow(d);
+    if (!en) {
+        en = ARENA_NEW(&d->arena, struct entry);
+        en->id = str_dup(&d->arena, row->id);
+        en->team_id = str_dup(&d->arena, row->team_id);
+        atomic_store_explicit(&en->face, f, memory_order_relaxed);
+        table_put(d->by_id, tag_of_id(en->id), en);
+    }
+    put_face_keys(atomic_load_explicit(&d->by_hash, memory_order_relaxed), en, f);
+    atomic_store_explicit(&en->face, f, memory_order_release);
+    atomic_fetch_add(&d->live, (long long)is_live - (long long)was_live);
+    return ERR_NONE;
+}
+
+struct pager {
+    struct token_dir *d;
+    int64_t n;
+};
+
+static enum err_code page_row(struct ctx *cx, void *row, void *arg)
+{
+    struct pager *p = arg;
+    const struct token *t = row;
+    enum err_code e = apply_row(cx, p->d, t);
+    if (!e)
+        p->d->rev = t->rev;
+    p->n++;
+    return e;
+}
+
+/* Rows come in the order of revs, which is the order of commits, so d->rev may follow row by row. Each change of a token takes a
+ * rev of its own, so no two rows share one and a page never cuts between them. */
+static enum err_code read_changes(struct ctx *cx, struct db *db, void *arg)
+{
+    struct token_dir *d = arg;
+    struct pager p = { .d = d };
+    struct rec_num feed;
+    db_scope_system(db);
+    enum err_code e = db_one(cx, db, &rec_num, "SELECT value AS n FROM change_feed WHERE name = 'token'", NO_ARGS, &feed);
+    if (e == ERR_NOT_FOUND) {
+        note(cx, "the change feed of tokens is missing");
+        return ctx_fail_plain(cx, ERR_INTERNAL);
+    }
+    if (e || feed.n <= d->rev)
+        return e;
+    do {
+        p.n = 0;
+        e = db_each(cx, db, &rec_token_row,
+                    "SELECT team_id, id, name, token_hash, previous_hash, previous_until_ms, status, rate_limit, scopes, "
+                    "allowed_endpoints, allowed_ips, expires_ms, rev FROM integration_tokens WHERE rev > $1 ORDER BY rev LIMIT 1000",
+                    ARGS(VI(d->rev)), page_row, &p);
+    } while (!e && p.n == PAGE);
+    if (!e && d->rev < feed.n)
+        d->rev = feed.n;
+    return e;
+}
+
+enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d)
+{
+    pthread_mutex_lock(&d->lock);
+    enum err_code e = store_read(cx, d->store, read_changes, d);
+    pthread_mutex_unlock(&d->lock);
+    return e;
+}
+
+/* ---- authentication ---- */
+
+static bool secret_is_formed(struct str s)
+{
+    if (s.n != TOKEN_SECRET_LEN || memcmp(s.p, "stk_", 4) != 0)
+        return false;
+    for (size_t i = 4; i < s.n; i++) {
+        char c = s.p[i];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool face_has(const struct face *f, const unsigned char hash[SHA256_LEN], int64_t now_ms)
+{
+    if (f->is_deleted)
+        return false;
+    return memcmp(f->hash, hash, SHA256_LEN) == 0 ||
+           (f->previous_until_ms > now_ms && memcmp(f->previous, hash, SHA256_LEN) == 0);
+}
+
+static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t now_ms, const struct face **face)
+{
+    unsigned char hash[SHA256_LEN];
+    struct table *t = atomic_load_explicit(&d->by_hash, memory_order_acquire);
+    crypt_sha256(secret, hash);
+    uint64_t tag = tag_of(hash);
+    for (size_t i = tag & t->mask;; i = (i + 1) & t->mask) {
+        struct entry *en = atomic_load_explicit(&t->slots[i].entry, memory_order_acquire);
+        if (!en)
+            return NULL;
+        if (t->slots[i].tag != tag)
+            continue;
+        *face = atomic_load_explicit(&en->face, memory_order_acquire);
+        if (face_has(*face, hash, now_ms))
+            return en;
+    }
+}
+
+static enum err_code wrong_token(struct ctx *cx, struct token_dir *d, const struct ip *ip, int64_t now_ms)
+{
+    if (!d->bad_per_minute || !wrong_note(d->wrong, ip, now_ms, d->bad_per_minute))
+        return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
+    cx->retry_after_s = seconds_left(now_ms, MINUTE_MS);
+    return ctx_fail_plain(cx, ERR_RATE_LIMITED);
+}
+
+static enum err_code lacks_scope(struct ctx *cx, uint64_t missing)
+{
+    struct buf b;
+    buf_init(&b, &cx->arena, 512);
+    for (int i = 0; i < SCOPE_BITS; i++)
+        if (missing >> i & 1) {
+            buf_lit(&b, b.n ? ", " : "");
+            buf_lit(&b, scope_words[i]);
+        }
+    return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope%s " STR_FMT, missing & (missing - 1) ? "s" : "",
+                STR_ARG(buf_view(&b)));
+}
+
+/* After the limit was taken from, so that a refused call is counted like any other. */
+static enum err_code face_allows(struct ctx *cx, const struct face *f, const struct auth_query *q)
+{
+    if (f->has_endpoints && !allowed_endpoints_match(f->endpoints, str_of(q->method), str_of(q->route_path), q->path))
+        return ctx_fail_plain(cx, ERR_FORBIDDEN_ENDPOINT);
+    if (!scope_granted(f->scopes, q->need))
+        return lacks_scope(cx, q->need & ~f->scopes);
+    return ERR_NONE;
+}
+
+enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q, struct caller *who,
+                             struct limit_state *limit)
+{
+    int64_t now = clock_ms(), used;
+    const struct face *f = NULL;
+    *who = (struct caller){ 0 };
+    *limit = (struct limit_state){ 0 };
+    struct entry *en = secret_is_formed(q->secret) ? find_secret(d, q->secret, now, &f) : NULL;
+    if (!en)
+        return wrong_token(cx, d, &q->ip, now);
+    *who = (struct caller){ .team_id = en->team_id, .token_id = en->id, .token_name = f->name, .scopes = f->scopes };
+    if (!f->is_active || f->expires_ms <= now)
+        return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
+    bool is_allowed = !f->has_ips || cidrs_match(f->ips, &q->ip);
+    bool is_denied = is_allowed && q->is_counted && !hour_take(&en->used, now, f->rate_limit, &used);
+    if (!is_allowed || !q->is_counted)
+        used = hour_used(&en->used, now);
+    *limit = (struct limit_state){
+        .limit = f->rate_limit,
+        .remaining = used < f->rate_limit ? f->rate_limit - used : 0,
+        .reset_s = seconds_left(now, HOUR_MS),
+    };
+    if (!is_allowed)
+        return ctx_fail_plain(cx, ERR_FORBIDDEN_ADDRESS);
+    if (is_denied) {
+        cx->retry_after_s = limit->reset_s;
+        return ctx_fail_plain(cx, ERR_RATE_LIMITED);
+    }
+    return face_allows(cx, f, q);
+}
+
+void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms, int64_t count)
+{
+    pthread_mutex_lock(&d->lock);
+    struct entry *en = find_id(d, token_id);
+    if (en)
+        hour_add(&en->used, hour_ms, count);
+    pthread_mutex_unlock(&d->lock);
+}
+
+int64_t token_dir_count(struct token_dir *d)
+{
+    return atomic_load_explicit(&d->live, memory_order_relaxed);
+}
+
+/* ---- polling ---- */
+
+/* Sleep a turn; false when it is time to stop. */
+static bool poll_wait(struct token_dir *d)
+{
+    int64_t us = clock_mono_us() + POLL_MS * 1000;
+    struct timespec at = { us / 1000000, us % 1000000 * 1000 };
+    int rc = 0;
+    pthread_mutex_lock(&d->stop_lock);
+    while (!d->is_stopping && rc == 0)
+        rc = pthread_cond_timedwait(&d->wake, &d->stop_lock, &at);
+    bool goes_on = !d->is_stopping;
+    pthread_mutex_unlock(&d->stop_lock);
+    return goes_on;
+}
+
+static void *poll_main(void *arg)
+{
+    struct token_dir *d = arg;
+    bool has_failed = false;
+    while (poll_wait(d)) {
+        struct ctx cx;
+        ctx_init(&cx, POLL_CAP);
+        cx.deadline_us = clock_mono_us() + POLL_DEADLINE_US;
+        enum err_code e = token_dir_refresh(&cx, d);
+        if (e && !has_failed)
+            log_warn(&cx, "token_dir.poll_failed", KVC("error", err_info(e)->name));
+        else if (!e && has_failed)
+            log_info(&cx, "token_dir.poll_works", KVI("tokens", token_dir_count(d)));
+        has_failed = e != ERR_NONE;
+        ctx_done(&cx);
+    }
+    return NULL;
+}
+
+enum err_code token_dir_start(struct ctx *cx, struct token_dir *d)
+{
+    BUG_IF(d->is_started);
+    if (pthread_create(&d->thread, NULL, poll_main, d) != 0) {
+        note(cx, "the thread that follows the tokens cannot be started");
+        return ctx_fail_plain(cx, ERR_UNAVAILABLE);
+    }
+    d->is_started = true;
+    return ERR_NONE;
+}
+
+/* ---- begin and end ---- */
+
+enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute, struct token_dir **out)
+{
+    struct token_dir *d = calloc(1, sizeof *d);
+    pthread_condattr_t attr;
+    BUG_IF(!d);
+    d->store = store;
+    d->bad_per_minute = bad_per_minute;
+    d->wrong = wrong_open();
+    d->by_id = table_new(SLOTS_FIRST);
+    atomic_init(&d->by_hash, table_new(SLOTS_FIRST));
+    arena_init(&d->arena, DIR_CAP);
+    ctx_init(&d->parse, PARSE_CAP);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->stop_lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    enum err_code e = token_dir_refresh(cx, d);
+    if (e)
+        token_dir_close(d);
+    else
+        *out = d;
+    return e;
+}
+
+void token_dir_close(struct token_dir *d)
+{
+    if (!d)
+        return;
+    pthread_mutex_lock(&d->stop_lock);
+    d->is_stopping = true;
+    pthread_mutex_unlock(&d->stop_lock);
+    pthread_cond_signal(&d->wake);
+    if (d->is_started)
+        pthread_join(d->thread, NULL);
+    ctx_done(&d->parse);
+    arena_done(&d->arena);
+    table_free(atomic_load(&d->by_hash));
+    table_free(d->by_id);
+    wrong_close(d->wrong);
+    pthread_cond_destroy(&d->wake);
+    pthread_mutex_destroy(&d->stop_lock);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}

@@ -1,0 +1,261 @@
+/* What the dashboard and the token pages ask: answered from usage_rollup alone, a handful of rows by primary key.
+ *
+ * The dashboard reads the team's own sums (token_id '*'); a token's figures come from its rows of today's 'd', this hour's
+ * 'h' and the 't' that lives for ever. Percentiles are those of today's merged histograms. Any thread. */
+#include <string.h>
+
+#include "../base/clock.h"
+#include "usage_inner.h"
+
+/* X(column, index) for all 40 columns of the histogram */
+#define BUCKETS_10(X, t, i)                                                                        \
+    X(t##0, i)                                                                                     \
+    X(t##1, i + 1) X(t##2, i + 2) X(t##3, i + 3) X(t##4, i + 4) X(t##5, i + 5) X(t##6, i + 6)      \
+        X(t##7, i + 7) X(t##8, i + 8) X(t##9, i + 9)
+#define BUCKETS(X)                                                                                 \
+    BUCKETS_10(X, b0, 0) BUCKETS_10(X, b1, 10) BUCKETS_10(X, b2, 20) BUCKETS_10(X, b3, 30)
+
+/* ---- what is printed */
+
+#define STAT(member, text)                                                                         \
+    {                                                                                              \
+        .name = #member, .type = F_INT, .offset = offsetof(struct usage_stats, member),            \
+        .doc = text                                                                                \
+    }
+#define STATS_BOTH                                                                                 \
+    STAT(requests_this_hour,                                                                       \
+         "Requests in the current hour (UTC), refused ones over the limit not counted"),           \
+        STAT(requests_today, "Requests since midnight UTC"),                                       \
+        STAT(errors_today, "Requests since midnight UTC that were answered with 4xx or 5xx"),      \
+        STAT(rate_limited_today, "Requests since midnight UTC that were refused with 429"),        \
+        STAT(requests_total, "All requests on record"),                                            \
+        STAT(errors_total, "All requests on record that were answered with 4xx or 5xx"),           \
+        STAT(average_us, "Mean response time today, microseconds"),                                \
+        STAT(p50_us, "Median response time today, microseconds"),                                  \
+        STAT(p95_us, "95th percentile of the response time today, microseconds"),                  \
+        STAT(p99_us, "99th percentile of the response time today, microseconds")
+
+static const struct field dashboard_fields[] = {
+    STAT(active_tokens, "Tokens that are active and not expired"),
+    STATS_BOTH,
+};
+const struct rec rec_usage_dashboard =
+    REC("UsageDashboard", struct usage_stats, dashboard_fields, "Usage of a whole team.");
+
+static const struct field token_fields[] = {
+    STATS_BOTH,
+    STAT(rate_limit, "Requests allowed per hour"),
+    STAT(remaining_this_hour, "Requests left in the current hour"),
+    { .name = "last_used_at",
+      .type = F_TIME,
+      .flags = F_NULLABLE,
+      .offset = offsetof(struct usage_stats, last_used_ms),
+      .doc = "When the token was last used" },
+};
+const struct rec rec_usage_token =
+    REC("UsageToken", struct usage_stats, token_fields, "Usage of one token.");
+
+/* ---- sums over rollups, per class */
+
+struct sums {
+    struct rec_bits bits;
+    int64_t class, n, sum_us;
+    int64_t b[HIST_BUCKETS];
+};
+#define BUCKET_FIELD(bucket, i)                                                                    \
+    { .name = #bucket, .type = F_INT, .offset = offsetof(struct sums, b[i]) },
+static const struct field sums_fields[] = {
+    { .name = "class", .type = F_INT, .offset = offsetof(struct sums, class) },
+    { .name = "n", .type = F_INT, .offset = offsetof(struct sums, n) },
+    { .name = "sum_us", .type = F_INT, .offset = offsetof(struct sums, sum_us) },
+    BUCKETS(BUCKET_FIELD)
+};
+static const struct rec rec_sums = REC("UsageSums", struct sums, sums_fields, "Sums of rollups.");
+
+#define SUM(bucket, i) ", CAST(SUM(" #bucket ") AS BIGINT) AS " #bucket
+#define SQL_KEY                                                                                    \
+    " FROM usage_rollup WHERE team_id = $1 AND grain = $2 AND bucket_ms = $3 AND token_id = $4 GROUP BY class"
+#define SQL_COUNTS "SELECT class, CAST(SUM(n) AS BIGINT) AS n" SQL_KEY
+#define SQL_HISTOGRAMS                                                                             \
+    "SELECT class, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(sum_us) AS BIGINT) AS sum_us" BUCKETS(    \
+        SUM) SQL_KEY
+#define SQL_ACTIVE                                                                                 \
+    "SELECT COUNT(*) AS n FROM integration_tokens WHERE team_id = $1 AND status = 'active' "       \
+    "AND (expires_ms IS NULL OR expires_ms > $2)"
+#define SQL_TOKEN                                                                                  \
+    "SELECT rate_limit, last_used_ms AS last_used_at FROM integration_tokens "                     \
+    "WHERE team_id = $1 AND id = $2 AND status <> 'deleted'"
+
+static bool is_error(const struct sums *s)
+{
+    return s->class >= 4; /* 429 too */
+}
+
+static enum err_code add_hour(struct ctx *cx, void *row, void *arg)
+{
+    const struct sums *s = row;
+    struct usage_stats *out = arg;
+
+    (void)cx;
+    if (s->class != 429)
+        out->requests_this_hour += s->n;
+    return ERR_NONE;
+}
+
+static enum err_code add_total(struct ctx *cx, void *row, void *arg)
+{
+    const struct sums *s = row;
+    struct usage_stats *out = arg;
+
+    (void)cx;
+    out->requests_total += s->n;
+    out->errors_total += is_error(s) ? s->n : 0;
+    return ERR_NONE;
+}
+
+struct today {
+    struct usage_stats *out;
+    int64_t sum_us;
+    int64_t b[HIST_BUCKETS];
+};
+
+static enum err_code add_today(struct ctx *cx, void *row, void *arg)
+{
+    const struct sums *s = row;
+    struct today *t = arg;
+
+    (void)cx;
+    t->out->requests_today += s->n;
+    t->out->errors_today += is_error(s) ? s->n : 0;
+    t->out->rate_limited_today += s->class == 429 ? s->n : 0;
+    t->sum_us += s->sum_us;
+    for (int i = 0; i < HIST_BUCKETS; i++)
+        t->b[i] += s->b[i];
+    return ERR_NONE;
+}
+
+static enum err_code read_rollups(struct ctx *cx, struct db *db, const struct args *who,
+                                  int64_t now_ms, struct usage_stats *out)
+{
+    struct val team = who->v[0], token = who->v[1];
+    struct today t = { .out = out };
+    enum err_code e =
+        db_each(cx, db, &rec_sums, SQL_COUNTS,
+                ARGS(team, VT(STR("h")), VI(now_ms - now_ms % HOUR_MS), token), add_hour, out);
+
+    if (!e)
+        e = db_each(cx, db, &rec_sums, SQL_COUNTS, ARGS(team, VT(STR("t")), VI(0), token),
+                    add_total, out);
+    if (!e)
+        e = db_each(cx, db, &rec_sums, SQL_HISTOGRAMS,
+                    ARGS(team, VT(STR("d")), VI(now_ms - now_ms % DAY_MS), token), add_today, &t);
+    if (e)
+        return e;
+    out->average_us = out->requests_today ? t.sum_us / out->requests_today : 0;
+    out->p50_us = hist_percentile(t.b, 500);
+    out->p95_us = hist_percentile(t.b, 950);
+    out->p99_us = hist_percentile(t.b, 990);
+    return ERR_NONE;
+}
+
+static void all_present(struct usage_stats *s)
+{
+    s->bits.has |= ~UINT64_C(0);
+}
+
+enum err_code usage_dashboard(struct ctx *cx, struct db *db, struct str team_id, int64_t now_ms,
+                              struct usage_stats *out)
+{
+    struct usage_stats s = { 0 };
+    struct rec_num active;
+    enum err_code e;
+
+    db_scope(db, team_id, STR(""));
+    e = db_one(cx, db, &rec_num, SQL_ACTIVE, ARGS(VT(team_id), VI(now_ms)), &active);
+    if (!e)
+        e = read_rollups(cx, db, &ARGS(VT(team_id), VT(USAGE_TEAM_TOKEN)), now_ms, &s);
+    if (e)
+        return e;
+    s.active_tokens = active.n;
+    all_present(&s);
+    *out = s;
+    return ERR_NONE;
+}
+
+enum err_code usage_token_stats(struct ctx *cx, struct db *db, struct str team_id,
+                                struct str token_id, int64_t now_ms, struct usage_stats *out)
+{
+    struct usage_stats s;
+    bool was_used;
+    enum err_code e;
+
+    db_scope(db, team_id, STR(""));
+    e = db_one(cx, db, &rec_usage_token, SQL_TOKEN, ARGS(VT(team_id), VT(token_id)), &s);
+    if (e == ERR_NOT_FOUND)
+        return fail(cx, NOT_FOUND, "There is no such token");
+    was_used = !e && REC_HAS(&s, last_used_ms);
+    if (!e)
+        e = read_rollups(cx, db, &ARGS(VT(team_id), VT(token_id)), now_ms, &s);
+    if (e)
+        return e;
+    s.remaining_this_hour =
+        s.rate_limit > s.requests_this_hour ? s.rate_limit - s.requests_this_hour : 0;
+    all_present(&s);
+    if (!was_used)
+        s.bits.has &= ~(UINT64_C(1) << (offsetof(struct usage_stats, last_used_ms) / 8));
+    *out = s;
+    return ERR_NONE;
+}
+
+/* ---- what the limits start from */
+
+struct hour_count {
+    struct rec_bits bits;
+    int64_t n;
+    struct str token_id;
+};
+static const struct field hour_fields[] = {
+    { .name = "n", .type = F_INT, .offset = offsetof(struct hour_count, n) },
+    { .name = "token_id", .type = F_STR, .offset = offsetof(struct hour_count, token_id) },
+};
+static const struct rec rec_hour =
+    REC("HourCount", struct hour_count, hour_fields, "Requests of a token.");
+
+/* Team by team, so that the primary key finds the hour; CROSS JOIN makes SQLite keep that order. */
+#define SQL_HOUR                                                                                                                   \
+    "SELECT r.token_id, CAST(SUM(r.n) AS BIGINT) AS n FROM team t CROSS JOIN usage_rollup r "                                      \
+    "WHERE r.team_id = t.id AND r.grain = 'h' AND r.bucket_ms = $1 AND r.class <> 429 AND r.token_id <> '' AND r.token_id <> '*' " \
+    "GROUP BY r.token_id"
+
+struct hour {
+    int64_t hour_ms;
+    void (*each)(void *arg, struct str token_id, int64_t count);
+    void *arg;
+};
+
+static enum err_code hour_row(struct ctx *cx, void *row, void *arg)
+{
+    const struct hour_count *c = row;
+    struct hour *h = arg;
+
+    (void)cx;
+    h->each(h->arg, c->token_id, c->n);
+    return ERR_NONE;
+}
+
+static enum err_code read_hour(struct ctx *cx, struct db *db, void *arg)
+{
+    struct hour *h = arg;
+
+    db_scope_system(db);
+    return db_each(cx, db, &rec_hour, SQL_HOUR, ARGS(VI(h->hour_ms)), hour_row, h);
+}
+
+enum err_code usage_hour_counts(struct ctx *cx, struct usage *u, int64_t hour_ms,
+                                void (*each)(void *arg, struct str token_id, int64_t count),
+                                void *arg)
+{
+    struct hour h = { hour_ms, each, arg };
+
+    return store_read(cx, u->store, read_hour, &h);
+}

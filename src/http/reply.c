@@ -1,0 +1,233 @@
+/* Answers on the wire: error bodies in both forms, the headers that every answer carries, the hand-over to libmicrohttpd.
+ *
+ * Bodies live in the exchange's arena, which outlives the sending, so nothing is copied. */
+#include "exchange.h"
+
+#include <string.h>
+
+#include "../base/clock.h"
+#include "../base/fault.h"
+#include "../base/json.h"
+
+#define ERROR_BODY_MAX ((size_t)64 << 10)
+#define ERROR_BODY_MIN ((size_t)8 << 10) /* holds any error without its fields: a sentence is at most 512 bytes, escaped 3,072 */
+
+static bool is_v0(const struct exchange *x)
+{
+    if (x->rq.route)
+        return x->rq.route->flags & ROUTE_V0;
+    return str_starts(x->rq.path, STR(V0_MOUNT));
+}
+
+int reply_status(const struct exchange *x, enum err_code e)
+{
+    if (e == ERR_NONE)
+        return x->rp.status;
+    return is_v0(x) ? err_info(e)->v0_status : err_info(e)->status;
+}
+
+const char *reply_code(const struct exchange *x, enum err_code e)
+{
+    return is_v0(x) ? err_info(e)->v0_code : err_info(e)->code;
+}
+
+/* What the client may read: our own failures keep their words to the log. */
+static struct str public_text(const struct exchange *x)
+{
+    if (x->err == x->cx.err && x->cx.err_text.p && x->err != ERR_INTERNAL)
+        return x->cx.err_text;
+    return str_of(err_info(x->err)->text);
+}
+
+static void error_v0(struct exchange *x, struct buf *b)
+{
+    buf_lit(b, "{\"error\":");
+    json_write_str(b, str_of(err_info(x->err)->v0_code));
+    buf_lit(b, ",\"message\":");
+    json_write_str(b, public_text(x));
+    if (x->cx.n_fields > 1) {
+        buf_lit(b, ",\"details\":\"");
+        for (size_t i = 0; i < x->cx.n_fields; i++) {
+            struct buf one;
+            buf_init(&one, &x->cx.arena, 4096);
+            json_write_str(&one, x->cx.fields[i].text);
+            if (one.over) {
+                b->over = true;
+                return;
+            }
+            if (i)
+                buf_lit(b, "; ");
+            buf_add(b, one.p + 1, one.n - 2);
+        }
+        buf_char(b, '"');
+    }
+    buf_char(b, '}');
+}
+
+static void error_fields(struct exchange *x, struct buf *b)
+{
+    buf_lit(b, ",\"errors\":[");
+    for (size_t i = 0; i < x->cx.n_fields; i++) {
+        const struct field_err *f = &x->cx.fields[i];
+        buf_lit(b, i ? ",{\"field\":" : "{\"field\":");
+        json_write_str(b, f->field);
+        buf_lit(b, ",\"code\":");
+        json_write_str(b, str_of(err_info(f->code)->code));
+        buf_lit(b, ",\"message\":");
+        json_write_str(b, f->text);
+        buf_char(b, '}');
+    }
+    buf_char(b, ']');
+}
+
+/* RFC 9457. The type of a spent quota is the registered one (draft-ietf-httpapi-ratelimit-headers). */
+static void error_problem(struct exchange *x, struct buf *b)
+{
+    const struct err_info *info = err_info(x->err);
+    bool is_quota = x->err == ERR_RATE_LIMITED;
+    buf_lit(b, "{\"type\":\"");
+    buf_lit(b, is_quota ? "https://iana.org/assignments/http-problem-types#quota-exceeded" : "about:blank");
+    buf_lit(b, "\",\"title\":");
+    json_write_str(b, str_of(info->text));
+    buf_printf(b, ",\"status\":%d,\"detail\":", info->status);
+    json_write_str(b, public_text(x));
+    buf_lit(b, ",\"code\":");
+    json_write_str(b, str_of(info->code));
+    buf_lit(b, ",\"request_id\":");
+    json_write_str(b, x->cx.request_id);
+    if (is_quota)
+        buf_lit(b, ",\"violated-policies\":[\"hour\"]");
+    error_fields(x, b);
+    buf_char(b, '}');
+}
+
+static void error_body(struct exchange *x, struct buf *b)
+{
+    if (is_v0(x))
+        error_v0(x, b);
+    else
+        error_problem(x, b);
+}
+
+static void render_error(struct exchange *x)
+{
+    struct reply *rp = &x->rp;
+    rp->status = reply_status(x, x->err);
+    rp->n_headers = 0;
+    rp->encoding = NULL;
+    rp->file = STR_NONE;
+    rp->content_type = is_v0(x) ? "application/json" : "application/problem+json";
+    buf_init(&rp->body, &x->cx.arena, ERROR_BODY_MAX);
+    error_body(x, &rp->body);
+    if (rp->body.over) { /* too many problems, or the request has used up its memory: the first sentence alone */
+        x->cx.n_fields = 0;
+        rp->body = (struct buf){ .p = arena_alloc(&x->cx.arena, ERROR_BODY_MIN), .cap = ERROR_BODY_MIN, .max = ERROR_BODY_MIN };
+        error_body(x, &rp->body);
+    }
+    if (x->err == ERR_METHOD_NOT_ALLOWED)
+        reply_header(rp, "Allow", x->allow);
+    if (rp->status == 401)
+        reply_header(rp, "WWW-Authenticate", STR("Bearer"));
+}
+
+void reply_header(struct reply *r, const char *name, struct str value)
+{
+    BUG_IF(r->n_headers == REPLY_HEADERS_MAX);
+    r->headers[r->n_headers++] = (struct reply_header){ name, value };
+}
+
+static void add_i64(struct MHD_Response *r, const char *name, int64_t v)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)v);
+    MHD_add_response_header(r, name, text);
+}
+
+/* draft-ietf-httpapi-ratelimit-headers: policy and state, on every answer to a valid token. */
+static void add_limits(struct exchange *x, struct MHD_Response *r)
+{
+    const struct limit_state *l = &x->limit;
+    char text[96];
+    if (l->limit) {
+        snprintf(text, sizeof text, "\"hour\";q=%lld;w=3600", (long long)l->limit);
+        MHD_add_response_header(r, "RateLimit-Policy", text);
+        snprintf(text, sizeof text, "\"hour\";r=%lld;t=%lld", (long long)l->remaining, (long long)l->reset_s);
+        MHD_add_response_header(r, "RateLimit", text);
+        if (x->srv->conf->x_ratelimit_headers) {
+            add_i64(r, "X-RateLimit-Limit", l->limit);
+            add_i64(r, "X-RateLimit-Remaining", l->remaining);
+            add_i64(r, "X-RateLimit-Reset", clock_ms() / 1000 + l->reset_s);
+        }
+    }
+    if (x->err && x->cx.retry_after_s)
+        add_i64(r, "Retry-After", x->cx.retry_after_s);
+    else if (x->err == ERR_UNAVAILABLE)
+        add_i64(r, "Retry-After", 1);
+}
+
+/* RFC 9745 and RFC 8594: a route that ages says so. */
+static void add_ageing(struct exchange *x, struct MHD_Response *r)
+{
+    const struct route *rt = x->rq.route;
+    struct buf b;
+    if (!rt || !rt->deprecated_s)
+        return;
+    MHD_add_response_header(r, "Deprecation", str_printf(&x->cx.arena, "@%lld", (long long)rt->deprecated_s).p);
+    if (rt->sunset_s) {
+        buf_init(&b, &x->cx.arena, 64);
+        time_print_http(&b, rt->sunset_s * 1000);
+        buf_char(&b, 0);
+        MHD_add_response_header(r, "Sunset", b.p);
+    }
+    if (rt->successor)
+        MHD_add_response_header(r, "Link", str_printf(&x->cx.arena, "<%s>; rel=\"successor-version\"", rt->successor).p);
+}
+
+static void add_headers(struct exchange *x, struct MHD_Response *r)
+{
+    const struct reply *rp = &x->rp;
+    bool has_cache = false;
+    if (rp->status != 204 && rp->status != 304)
+        MHD_add_response_header(r, "Content-Type", rp->content_type);
+    if (rp->encoding)
+        MHD_add_response_header(r, "Content-Encoding", rp->encoding);
+    if (gzip_varies(x))
+        MHD_add_response_header(r, "Vary", "Accept-Encoding");
+    MHD_add_response_header(r, "X-Request-Id", str_cstr(&x->cx.arena, x->cx.request_id));
+    for (int i = 0; i < rp->n_headers; i++) {
+        MHD_add_response_header(r, rp->headers[i].name, str_cstr(&x->cx.arena, rp->headers[i].value));
+        has_cache |= !strcmp(rp->headers[i].name, "Cache-Control");
+    }
+    if (!has_cache)
+        MHD_add_response_header(r, "Cache-Control", "no-store");
+    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    if (x->srv->tls)
+        MHD_add_response_header(r, "Strict-Transport-Security", "max-age=31536000");
+    add_limits(x, r);
+    add_ageing(x, r);
+    cors_headers(x, r);
+    if (x->must_close || atomic_load_explicit(&x->srv->is_stopping, memory_order_relaxed))
+        MHD_add_response_header(r, "Connection", "close");
+}
+
+enum MHD_Result reply_send(struct exchange *x)
+{
+    if (x->has_claim) /* before the answer is out: whoever has read it may send the same key again at once */
+        idem_leave(x->claim);
+    x->has_claim = false;
+    if (x->err)
+        render_error(x);
+    if (fault_hit(FAULT_SEND))
+        return MHD_NO;
+    gzip_apply(x);
+    struct str body = x->rp.file.p ? x->rp.file : buf_view(&x->rp.body);
+    struct MHD_Response *r = MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_PERSISTENT);
+    if (!r)
+        return MHD_NO;
+    add_headers(x, r);
+    conn_deadline(x->conn, x->srv->conf->send_timeout_s);
+    enum MHD_Result ok = MHD_queue_response(x->mhd, (unsigned)x->rp.status, r);
+    MHD_destroy_response(r);
+    x->state = X_SENT;
+    return ok;
+}

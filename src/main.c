@@ -1,0 +1,175 @@
+/* tessera: the subcommand table. To add a command: a row here, its function in cli/. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crypt.h"
+#include "base/fault.h"
+#include "cli/cli.h"
+
+extern char **environ;
+
+const struct command commands[] = {
+    { "serve", "", 0, 0, options_none, cmd_serve, "Run the server" },
+    { "migrate", "", 0, 0, options_none, cmd_migrate, "Bring the database to this program's schema" },
+    { "token create", "", 0, 0, options_token_create, cmd_token_create, "Make a token and show it once" },
+    { "token list", "", 0, 0, options_json, cmd_token_list, "List the tokens" },
+    { "token show", "ID", 1, 1, options_json, cmd_token_show, "Show a token (never its secret)" },
+    { "token enable", "ID", 1, 1, options_json, cmd_token_enable, "Let a disabled token work again" },
+    { "token disable", "ID", 1, 1, options_json, cmd_token_disable, "Stop a token, reversibly" },
+    { "token regenerate", "ID", 1, 1, options_token_regenerate, cmd_token_regenerate, "Give a token a new secret" },
+    { "token delete", "ID", 1, 1, options_token_delete, cmd_token_delete, "Revoke a token for ever" },
+    { "user create", "", 0, 0, options_user_create, cmd_user_create, "Make a user" },
+    { "stats", "", 0, 0, options_stats, cmd_stats, "Dashboard figures of the team or one token" },
+    { "backup", "PATH", 1, 1, options_none, cmd_backup, "Copy the database consistently while it runs" },
+    { "openapi", "", 0, 0, options_none, cmd_openapi, "Print the OpenAPI description" },
+    { "errors", "", 0, 0, options_errors, cmd_errors, "Print the table of errors" },
+    { "config", "", 0, 0, options_config, cmd_config, "Show the settings, their values and where they come from" },
+    { "version", "", 0, 0, options_none, cmd_version, "Print the version" },
+    { 0 },
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: tessera COMMAND [--setting VALUE …] [options]\n\n", to);
+    for (const struct command *c = commands; c->name; c++) {
+        fprintf(to, "  %s%s%-*s %s\n", c->name, *c->words ? " " : "", (int)(24 - strlen(c->name)), c->words, c->doc);
+        for (const struct option_row *o = c->options; o->name; o++)
+            fprintf(to, "      --%s%-*s %s\n", o->name, (int)(20 - strlen(o->name)), o->is_flag ? "" : " VALUE", o->doc);
+    }
+    fputs("\nSettings come from --config FILE, TESSERA_* and flags; see `tessera config --explain`.\n", to);
+}
+
+/* The longest command whose words begin argv[1…]; *used counts them. */
+static const struct command *find_command(int argc, char **argv, int *used)
+{
+    const struct command *best = NULL;
+    *used = 0;
+    for (const struct command *c = commands; c->name; c++) {
+        struct str rest = str_of(c->name);
+        int n = 0;
+        bool is_match = true;
+        while (rest.p && is_match) {
+            struct str word = str_cut(&rest, ' ');
+            n++;
+            is_match = n < argc && str_eq(word, str_of(argv[n]));
+        }
+        if (is_match && n > *used) {
+            best = c;
+            *used = n;
+        }
+    }
+    return best;
+}
+
+static int option_index(const struct command *cmd, struct str name)
+{
+    for (int i = 0; cmd->options[i].name; i++)
+        if (str_eq(str_of(cmd->options[i].name), name))
+            return i;
+    return -1;
+}
+
+static enum err_code parse_option(struct cli *c, const struct command *cmd, int argc, char **argv, int *i)
+{
+    struct str value = str_of(argv[*i] + 2);
+    struct str name = str_cut(&value, '=');
+    int k = option_index(cmd, name);
+    if (k < 0)
+        return fail(c->cx, USAGE, "unknown option --" STR_FMT, STR_ARG(name));
+    if (cmd->options[k].is_flag) {
+        c->values[k] = STR("");
+        c->as_json |= str_eq(name, STR("json"));
+        return ERR_NONE;
+    }
+    if (!value.p && *i + 1 < argc)
+        value = str_of(argv[++*i]);
+    if (!value.p)
+        return fail(c->cx, USAGE, "--" STR_FMT " needs a value", STR_ARG(name));
+    if (!str_is_utf8(value))
+        return fail(c->cx, USAGE, "--" STR_FMT " is not UTF-8", STR_ARG(name));
+    c->values[k] = value;
+    return ERR_NONE;
+}
+
+static enum err_code parse_words(struct cli *c, const struct command *cmd, int argc, char **argv, int from)
+{
+    for (int i = from; i < argc; i++) {
+        if (!strncmp(argv[i], "--", 2)) {
+            enum err_code e = parse_option(c, cmd, argc, argv, &i);
+            if (e)
+                return e;
+        } else if (c->n_words == cmd->max_words) {
+            return fail(c->cx, USAGE, "unexpected word \"%s\"", argv[i]);
+        } else {
+            c->words[c->n_words++] = str_of(argv[i]);
+        }
+    }
+    if (c->n_words < cmd->min_words)
+        return fail(c->cx, USAGE, "usage: tessera %s %s", cmd->name, cmd->words);
+    return ERR_NONE;
+}
+
+static const struct command *running;
+static char **arguments; /* as the process got them; conf_load edits its copy */
+static int n_arguments;
+
+static char **arguments_copy(struct ctx *cx)
+{
+    char **copy = ARENA_ARRAY(&cx->arena, char *, (size_t)n_arguments + 1);
+    memcpy(copy, arguments, sizeof *copy * (size_t)n_arguments);
+    return copy;
+}
+
+enum err_code cli_conf_again(struct ctx *cx, struct conf *out)
+{
+    int argc = n_arguments;
+    return conf_load(cx, &conf_table, &argc, arguments_copy(cx), environ, out, NULL);
+}
+
+const struct command *cli_command(const struct cli *c)
+{
+    (void)c;
+    return running;
+}
+
+static int run(struct cli *c)
+{
+    int used = 0, argc = n_arguments;
+    char **argv = arguments_copy(c->cx);
+    enum err_code e = conf_load(c->cx, &conf_table, &argc, argv, environ, &c->conf, c->sources);
+    if (!e) {
+        running = find_command(argc, argv, &used);
+        if (!running) {
+            usage(stderr);
+            return 2;
+        }
+        e = parse_words(c, running, argc, argv, used + 1);
+    }
+    if (!e)
+        e = running->run(c);
+    if (e)
+        fprintf(stderr, "tessera: " STR_FMT "\n", STR_ARG(c->cx->err_text.p ? c->cx->err_text : str_of(err_info(e)->text)));
+    for (size_t i = 1; e && i < c->cx->n_fields; i++)
+        fprintf(stderr, "tessera: " STR_FMT "\n", STR_ARG(c->cx->fields[i].text));
+    return e == ERR_NONE ? 0 : e == ERR_USAGE ? 2 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct ctx cx;
+    enum conf_source sources[64];
+    struct cli c = { .cx = &cx, .sources = sources };
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h"))) {
+        usage(stdout);
+        return 0;
+    }
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    crypt_init();
+    fault_setup(getenv("TESSERA_FAULT"));
+    arguments = argv;
+    n_arguments = argc;
+    int rc = run(&c);
+    ctx_done(&cx);
+    return fflush(stdout) ? 1 : rc;
+}
