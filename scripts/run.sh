@@ -13,7 +13,7 @@ if [ ! -s "$key" ]; then
     od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$key.new"
     [ "$(wc -c <"$key.new")" -eq 64 ] || { echo "run.sh: cannot make a key" >&2; exit 1; }
     mv "$key.new" "$key"
-    echo "Made $key: keep a copy of it; without it the secrets in the database cannot be read." >&2
+    echo "Made $key: keep a copy of it; the keys that the server derives hang on it." >&2
 fi
 TESSERA_MASTER_KEY=${TESSERA_MASTER_KEY:-$key}
 export TESSERA_MASTER_KEY

@@ -15,14 +15,17 @@ static bool tag_version(struct str tag, bool may_be_weak, int64_t *version)
     return tag.n > 3 && str_starts(tag, STR("\"v")) && tag.p[tag.n - 1] == '"' && str_to_i64(str_sub(tag, 2, tag.n - 3), version);
 }
 
-enum err_code etag_if_match(struct ctx *cx, const struct req *rq, int64_t *version)
+void etag_if_match(const struct req *rq, struct versions *out)
 {
-    *version = -1;
-    if (!rq->if_match.p || str_eq(str_trim(rq->if_match), STR("*")))
-        return ERR_NONE;
-    if (!tag_version(rq->if_match, false, version) || *version < 0)
-        return fail(cx, PRECONDITION_FAILED, "If-Match is not an ETag of this resource");
-    return ERR_NONE;
+    struct str rest = rq->if_match;
+    *out = (struct versions){ .is_any = !rest.p };
+    while (rest.p && out->n < VERSIONS_MAX) {
+        struct str one = str_cut(&rest, ',');
+        if (str_eq(str_trim(one), STR("*")))
+            out->is_any = true;
+        else if (tag_version(one, false, &out->v[out->n]))
+            out->n++;
+    }
 }
 
 bool etag_matches(const struct req *rq, int64_t version)

@@ -120,14 +120,14 @@ static const struct route routes[] = {
     { .method = "GET", .path = "/readyz", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .reply_schema = STATUS_SCHEMA("ready"),
       .handler = readyz, .id = "readyz", .tag = TAG, .summary = "Can the server work",
       .doc = "200 when the database answers and all migrations are applied, else 503." },
-    { .method = "GET", .path = "/metrics", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .handler = metrics, .id = "metrics",
+    { .method = "GET", .path = "/metrics", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/plain", .handler = metrics, .id = "metrics",
       .tag = TAG, .summary = "Metrics", .doc = "Prometheus text format." },
     { .method = "GET", .path = "/openapi.json", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200,
       .reply_schema = "{\"type\":\"object\"}", .handler = openapi, .id = "openapi", .tag = TAG, .summary = "This description",
       .doc = "OpenAPI 3.1." },
-    { .method = "GET", .path = "/docs", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .handler = docs_page, .id = "docs",
+    { .method = "GET", .path = "/docs", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/html", .handler = docs_page, .id = "docs",
       .tag = TAG, .summary = "API reference page", .doc = "A page to read and try the API; needs no other host." },
-    { .method = "GET", .path = "/docs/{file}", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .handler = docs_file,
+    { .method = "GET", .path = "/docs/{file}", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/html,text/css,text/javascript,image/png", .handler = docs_file,
       .id = "docsFile", .tag = TAG, .summary = "Files of the API reference page", .doc = "Scripts and styles of /docs." },
 };
 const struct route_table routes_meta = { routes, sizeof routes / sizeof *routes };

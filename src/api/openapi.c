@@ -161,8 +161,15 @@ static void put_success(struct buf *b, const struct route *r)
         else
             buf_printf(b, "{\"$ref\":\"#/components/schemas/%s\"}", r->reply->name);
         buf_lit(b, "}}");
-    } else if (r->status == 200) {
-        buf_lit(b, ",\"content\":{\"*/*\":{}}");
+    } else if (r->media) {
+        struct str rest = str_of(r->media);
+        buf_lit(b, ",\"content\":");
+        for (char sep = '{'; rest.p; sep = ',') {
+            buf_char(b, sep);
+            json_write_str(b, str_cut(&rest, ','));
+            buf_lit(b, ":{}");
+        }
+        buf_char(b, '}');
     }
     buf_char(b, '}');
 }
@@ -209,8 +216,6 @@ static bool route_may_fail(const struct route *r, enum err_code e)
         return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC;
     case ERR_NONE:
     case ERR_METHOD_NOT_ALLOWED:
-    case ERR_REQUEST_TIMEOUT:
-    case ERR_HEADERS_TOO_LARGE:
     case ERR_UNIQUE:
     case ERR_USAGE:
     case ERR_COUNT:

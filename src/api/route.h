@@ -82,6 +82,7 @@ struct route {
     unsigned body_mode;      /* enum rec_mode */
     const struct rec *reply; /* NULL: no body, or reply_schema */
     const char *wrap;        /* member that holds the reply object ("ticket"), NULL = bare */
+    const char *media;        /* content types of the answer, comma separated; NULL = application/json */
     const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
     const char *id;      /* operationId */

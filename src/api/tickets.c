@@ -54,10 +54,9 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
 static enum err_code update(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
     struct ticket t;
-    int64_t version;
-    enum err_code e = etag_if_match(cx, rq, &version);
-    if (!e)
-        e = ticket_update(cx, db, &rq->caller, rq->params[0], rq->body, version, &t);
+    struct versions allowed;
+    etag_if_match(rq, &allowed);
+    enum err_code e = ticket_update(cx, db, &rq->caller, rq->params[0], rq->body, &allowed, &t);
     if (!e)
         put_ticket(cx, rp, &t);
     return e;
@@ -66,9 +65,9 @@ static enum err_code update(struct ctx *cx, struct req *rq, struct db *db, struc
 static enum err_code delete(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
     (void)rp;
-    int64_t version;
-    enum err_code e = etag_if_match(cx, rq, &version);
-    return e ? e : ticket_delete(cx, db, &rq->caller, rq->params[0], version);
+    struct versions allowed;
+    etag_if_match(rq, &allowed);
+    return ticket_delete(cx, db, &rq->caller, rq->params[0], &allowed);
 }
 
 /* ---- bulk ---- */
@@ -232,8 +231,8 @@ static const struct route routes[] = {
       .id = "updateTicket",
       .tag = TAG,
       .summary = "Change a ticket",
-      .doc = "JSON merge patch (RFC 7396): given fields change, null clears description, category and metadata. metadata is replaced as a "
-             "whole. A status to or from resolved and closed needs the scope tickets:resolve." },
+      .doc = "JSON merge patch (RFC 7396): given fields change, null clears description, category and metadata. metadata is merged "
+             "at every depth. A status to or from resolved and closed needs the scope tickets:resolve." },
     { .method = "DELETE",
       .path = "/v1/tickets/{ticket_id}",
       .scope = SCOPE(TICKETS_WRITE),

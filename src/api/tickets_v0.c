@@ -54,7 +54,7 @@ static enum err_code comment(struct ctx *cx, struct req *rq, struct db *db, stru
 static enum err_code set_status(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
     struct ticket t;
-    enum err_code e = ticket_update(cx, db, &rq->caller, rq->params[0], rq->body, -1, &t);
+    enum err_code e = ticket_update(cx, db, &rq->caller, rq->params[0], rq->body, NULL, &t);
     if (e)
         return e;
     buf_lit(&rp->body, "{\"success\":true,\"ticket\":");

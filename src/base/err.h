@@ -31,7 +31,6 @@ enum err_retry {
     X(FORBIDDEN_ADDRESS,     403, "address_not_allowed",     403, "address_not_allowed",     NEVER, "The token may not be used from this address") \
     X(NOT_FOUND,             404, "not_found",               404, "not_found",               NEVER, "Requested resource does not exist") \
     X(METHOD_NOT_ALLOWED,    405, "method_not_allowed",      405, "method_not_allowed",      NEVER, "The method is not allowed here") \
-    X(REQUEST_TIMEOUT,       408, "request_timeout",         408, "request_timeout",         LATER, "The request took too long to arrive") \
     X(CONFLICT,              409, "conflict",                409, "conflict",                FRESH, "The resource is not in a state that allows this") \
     X(IDEMPOTENCY_RUNNING,   409, "idempotency_in_progress", 409, "idempotency_in_progress", LATER, "A request with this Idempotency-Key is still running") \
     X(PRECONDITION_FAILED,   412, "precondition_failed",     412, "precondition_failed",     FRESH, "The resource has changed since it was read") \
@@ -39,7 +38,6 @@ enum err_retry {
     X(UNSUPPORTED_MEDIA,     415, "unsupported_media_type",  415, "unsupported_media_type",  NEVER, "The body must be application/json") \
     X(IDEMPOTENCY_REUSED,    422, "idempotency_key_reused",  422, "idempotency_key_reused",  NEVER, "This Idempotency-Key was used with another request") \
     X(RATE_LIMITED,          429, "rate_limit_exceeded",     429, "rate_limit_exceeded",     LATER, "Rate limit exceeded") \
-    X(HEADERS_TOO_LARGE,     431, "headers_too_large",       431, "headers_too_large",       NEVER, "The request headers are too large") \
     X(INTERNAL,              500, "internal_error",          500, "internal_error",          LATER, "Server-side error occurred") \
     X(VALIDATION_FAILED,     500, "validation_failed",       500, "validation_failed",       LATER, "Token validation encountered an error") \
     X(UNAVAILABLE,           503, "unavailable",             503, "unavailable",             LATER, "The service cannot store data right now; try again") \

@@ -356,3 +356,27 @@ struct str json_text(struct ctx *cx, const json_t *v)
     json_write(&b, v);
     return b.over ? STR_NONE : buf_view(&b);
 }
+
+void json_merge(json_t *target, json_t *patch)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach (patch, name, value) {
+        json_t *old = json_object_get(target, name);
+
+        if (json_is_null(value)) {
+            json_object_del(target, name);
+            continue;
+        }
+        if (!json_is_object(value)) {
+            json_object_set(target, name, value);
+            continue;
+        }
+        if (!json_is_object(old)) { /* merged into nothing, so that its own nulls vanish */
+            old = json_object();
+            json_object_set_new(target, name, old);
+        }
+        json_merge(old, value);
+    }
+}

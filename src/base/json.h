@@ -22,5 +22,7 @@ void json_write_str(struct buf *b, struct str s);
 /* Append a double in the shortest form that reads back the same. */
 void json_write_real(struct buf *b, double v);
 struct str json_text(struct ctx *cx, const json_t *v);
+/* JSON merge patch (RFC 7396) of two objects, into target. Depth is bounded by what json_read lets in. */
+void json_merge(json_t *target, json_t *patch);
 
 #endif

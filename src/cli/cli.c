@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../api/openapi.h"
 #include "../base/clock.h"
@@ -42,10 +43,24 @@ static enum err_code open_store(struct cli *c, struct store **out)
     return e;
 }
 
+/* A mistyped path must not become an empty database that answers "no tokens": only commands that make something create one. */
+static enum err_code must_exist(struct cli *c)
+{
+    struct str path = c->conf.database, scheme = STR("sqlite:");
+    if (cli_command(c)->may_create || !str_starts(path, scheme))
+        return ERR_NONE;
+    path = str_sub(path, scheme.n, path.n);
+    if (!access(str_cstr(&c->cx->arena, path), F_OK))
+        return ERR_NONE;
+    return fail(c->cx, NOT_FOUND, "there is no database at " STR_FMT " (tessera migrate makes one)", STR_ARG(path));
+}
+
 enum err_code cli_store(struct cli *c, struct store **out)
 {
     int applied;
-    enum err_code e = open_store(c, out);
+    enum err_code e = must_exist(c);
+    if (!e)
+        e = open_store(c, out);
     return e ? e : store_migrate(c->cx, *out, &applied);
 }
 
@@ -64,7 +79,9 @@ enum err_code cmd_migrate(struct cli *c)
 enum err_code cmd_backup(struct cli *c)
 {
     struct store *s;
-    enum err_code e = open_store(c, &s);
+    enum err_code e = must_exist(c);
+    if (!e)
+        e = open_store(c, &s);
     if (!e)
         e = store_backup(c->cx, s, str_cstr(&c->cx->arena, c->words[0]));
     if (!e)
@@ -125,14 +142,19 @@ static enum err_code stats_unit(struct ctx *cx, struct db *db, void *arg)
 }
 
 /* `name: value` lines from a record's JSON view: people read lists, programs pass --json. */
-static void print_lines(const struct rec *r, const void *obj)
+static void print_lines(struct arena *a, const struct rec *r, const void *obj)
 {
     for (size_t i = 0; i < r->n; i++) {
         const struct field *f = &r->fields[i];
         const char *at = (const char *)obj + f->offset;
         if (f->flags & F_SECRET || !rec_bit(&((const struct rec_bits *)obj)->has, f->offset))
             continue;
-        if (field_is_int(f))
+        if (f->type == F_TIME) {
+            struct buf b;
+            buf_init(&b, a, 64);
+            time_print_ms(&b, *(const int64_t *)(const void *)at);
+            printf("%-22s " STR_FMT "\n", f->name, STR_ARG(buf_view(&b)));
+        } else if (field_is_int(f))
             printf("%-22s %lld\n", f->name, *(const long long *)(const void *)at);
         else
             printf("%-22s " STR_FMT "\n", f->name, STR_ARG(*(const struct str *)(const void *)at));
@@ -150,7 +172,7 @@ enum err_code cmd_stats(struct cli *c)
     if (e)
         return e;
     if (!c->as_json) {
-        print_lines(r, &j.stats);
+        print_lines(&c->cx->arena, r, &j.stats);
         return ERR_NONE;
     }
     struct buf b;

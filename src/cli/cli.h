@@ -30,6 +30,7 @@ struct command {
     const struct option_row *options; /* name NULL ends it */
     enum err_code (*run)(struct cli *c);
     const char *doc;
+    bool may_create; /* the database when there is none */
 };
 
 /* The value of an option, STR_NONE when absent (flags: "" when given). */

@@ -6,6 +6,7 @@
 
 #include "../base/clock.h"
 #include "../base/crypt.h"
+#include "../base/json.h"
 
 #define COLUMNS                                                                                    \
     "id, title, description, status, priority, category, metadata, token_id, integration_source, " \
@@ -110,20 +111,40 @@ enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller 
     return e ? e : fail(cx, NOT_OWNER, "Token is not authorized for this ticket");
 }
 
-static enum err_code check_version(struct ctx *cx, const struct ticket *t, int64_t if_version)
+static enum err_code check_version(struct ctx *cx, const struct ticket *t, const struct versions *allowed)
 {
-    if (if_version >= 0 && if_version != t->version)
+    bool is_fine = !allowed || allowed->is_any;
+    for (int i = 0; !is_fine && i < allowed->n; i++)
+        is_fine = allowed->v[i] == t->version;
+    if (!is_fine)
         return fail(cx, PRECONDITION_FAILED, "The ticket is at version %lld now", (long long)t->version);
     return ERR_NONE;
 }
 
+static enum err_code merge_metadata(struct ctx *cx, const struct ticket_new *patch, struct str *metadata)
+{
+    if (REC_IS_NULL(patch, metadata))
+        *metadata = STR("{}");
+    if (!REC_HAS(patch, metadata))
+        return ERR_NONE;
+    json_t *target = json_read(cx, *metadata), *changes = json_read(cx, patch->metadata);
+    if (!target || !changes)
+        return cx->err;
+    json_merge(target, changes);
+    struct str text = json_text(cx, target);
+    if (text.n > TICKET_METADATA_MAX)
+        return ctx_fail_field(cx, ERR_INVALID_FIELD, STR("metadata"), "metadata must be at most %d bytes", TICKET_METADATA_MAX);
+    *metadata = text;
+    return ERR_NONE;
+}
+
 enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
-                            const struct ticket_new *patch, int64_t if_version, struct ticket *out)
+                            const struct ticket_new *patch, const struct versions *allowed, struct ticket *out)
 {
     struct ticket t;
     enum err_code e = ticket_get_own(cx, db, who, id, &t);
     if (!e)
-        e = check_version(cx, &t, if_version);
+        e = check_version(cx, &t, allowed);
     if (!e && REC_HAS(patch, status))
         e = may_resolve(cx, who, t.status, patch->status);
     if (e)
@@ -138,8 +159,9 @@ enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *
         t.description = patch->description;
     if (REC_HAS(patch, category) || REC_IS_NULL(patch, category))
         t.category = patch->category;
-    if (REC_HAS(patch, metadata) || REC_IS_NULL(patch, metadata))
-        t.metadata = patch->metadata.p ? patch->metadata : STR("{}");
+    e = merge_metadata(cx, patch, &t.metadata);
+    if (e)
+        return e;
     int64_t now = clock_ms();
     e = db_one(cx, db, &rec_ticket,
                "UPDATE tickets SET title = $4, description = $5, status = $6, priority = $7, category = $8, metadata = $9, "
@@ -151,13 +173,13 @@ enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *
     return e == ERR_NOT_FOUND ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again") : e;
 }
 
-enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, int64_t if_version)
+enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, const struct versions *allowed)
 {
     struct ticket t;
     struct rec_num gone;
     enum err_code e = ticket_get_own(cx, db, who, id, &t);
     if (!e)
-        e = check_version(cx, &t, if_version);
+        e = check_version(cx, &t, allowed);
     if (e)
         return e;
     e = db_one(cx, db, &rec_num,

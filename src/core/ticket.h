@@ -55,6 +55,14 @@ struct page_sql {
 /* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB). *has_more: others follow. */
 enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out, bool *has_more);
 
+/* What If-Match allows. NULL or is_any: every version. */
+#define VERSIONS_MAX 16
+struct versions {
+    bool is_any;
+    int n;
+    int64_t v[VERSIONS_MAX];
+};
+
 /* Sets the database scope of the unit to this caller. */
 void ticket_scope(struct db *db, const struct caller *who);
 enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_new *in, struct ticket *out);
@@ -62,11 +70,11 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
 enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
 /* As ticket_get, but a live ticket of the same team and another token is NOT_OWNER (401 in the document's API). */
 enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
-/* Merge patch. if_version >= 0 must match (PRECONDITION_FAILED). A status change to resolved or closed, or away from them,
+/* Merge patch (RFC 7396, metadata is merged at every depth). The version must be one of those allowed (PRECONDITION_FAILED). A status change to resolved or closed, or away from them,
  * needs tickets:resolve. */
 enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
-                            const struct ticket_new *patch, int64_t if_version, struct ticket *out);
-enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, int64_t if_version);
+                            const struct ticket_new *patch, const struct versions *allowed, struct ticket *out);
+enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, const struct versions *allowed);
 /* At most q->limit rows; fewer when they are very large. */
 enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_query *q,
                           struct cursor_key key, struct page *out);

@@ -159,7 +159,7 @@ enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q,
     enum err_code e = db_each(cx, db, q->r, q->sql, q->args, add_row, &rows);
     *has_more = rows.has_more;
     *out = (struct list){ rows.v, rows.n };
-    return rows.has_more ? ERR_NONE : e;
+    return rows.has_more && e == ERR_TOO_LARGE ? ERR_NONE : e;
 }
 
 enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_query *in,

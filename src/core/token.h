@@ -51,7 +51,7 @@ enum err_code token_list(struct ctx *cx, struct db *db, struct str team_id, stru
 enum err_code token_set_enabled(struct ctx *cx, struct db *db, struct str team_id, struct str id, bool is_enabled, struct token *out);
 /* New secret; the old one stops at once, or grace_ms from now (never later than the token's expiry). */
 enum err_code token_regenerate(struct ctx *cx, struct db *db, struct str team_id, struct str id, int64_t grace_ms, struct token *out);
-/* Revoke for ever (tombstone). Usage rows and rollups go too unless keep_usage: in small steps by usage_forget(). */
+/* Revoke for ever (tombstone). Usage rows and rollups go too unless keep_usage: in small steps by usage_forget_mark(). */
 enum err_code token_delete(struct ctx *cx, struct db *db, struct str team_id, struct str id);
 
 #endif

@@ -63,8 +63,7 @@ enum err_code usage_open(struct ctx *cx, struct store *s, const struct usage_con
 
 enum err_code usage_recover(struct ctx *cx, struct usage *u)
 {
-    /* A SQLite file has one server at a time, so every stream in it is abandoned. */
-    enum err_code e = rollup_recover(cx, u, store_is_postgres(u->store) ? USAGE_ABANDONED_MS : 0);
+    enum err_code e = rollup_recover(cx, u);
 
     if (!e && store_is_postgres(u->store))
         e = part_keep(cx, u, clock_ms());

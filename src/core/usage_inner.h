@@ -28,7 +28,9 @@
 #define USAGE_STEP_ROWS 500 /* rows moved or deleted by one step of housekeeping */
 #define USAGE_FOLD_ROWS                                                                            \
     4096 /* rows folded into the rollups by one transaction; at most USAGE_PENDING_MAX */
-#define USAGE_ABANDONED_MS 60000  /* PostgreSQL: a stream unseen for so long has lost its node */
+/* PostgreSQL: the class of the advisory locks by which a writer's session shows that its stream is alive ("te"). The
+ * session's end, however it comes, frees the lock, so an abandoned stream is known at once and never guessed from a clock. */
+#define USAGE_LOCK_CLASS "29797"
 #define USAGE_HOT_ROWS 500000     /* SQLite: rows that the main file keeps at most */
 #define USAGE_TEAM_TOKEN STR("*") /* token_id and route of the sums over a whole team */
 
@@ -164,8 +166,9 @@ void *flusher_main(void *arg);
 void rollup_init(struct usage *u);
 /* Add the counts (grain m) to all grains of usage_rollup, and to the tokens' use_count and last_used_ms. */
 enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c);
-/* Fold the rows of abandoned streams that no rollup has. unseen_ms: only streams not seen for so long. */
-enum err_code rollup_recover(struct ctx *cx, struct usage *u, int64_t unseen_ms);
+/* Fold the rows of abandoned streams that no rollup has: on SQLite all that are not ours (a file has one server at a time),
+ * on PostgreSQL those whose lock is free. */
+enum err_code rollup_recover(struct ctx *cx, struct usage *u);
 
 /* ---- usage_day.c (SQLite) */
 struct day_row { /* a whole row of integration_token_usage */

@@ -9,7 +9,7 @@
 #include "usage_inner.h"
 
 #define TICK_US 1000000
-#define MOVE_EVERY 5  /* ticks */
+#define MOVE_EVERY 3  /* ticks */
 #define KEEP_EVERY 60 /* ticks */
 #define STEP_PAUSE_US 5000
 #define STEPS_MAX 2000 /* of one kind in one pass */
@@ -200,10 +200,12 @@ static void tick(struct usage *u, int64_t now_ms, bool must_move, bool must_keep
     forget_all(&cx, u, now_ms);
     if (must_move && !is_postgres)
         move_all(u, now_ms);
+    if (must_move && is_postgres && rollup_recover(&cx, u)) /* another node, or our own last run, is gone */
+        log_warn(&cx, "usage.recover_failed", KVC("error", err_info(cx.err)->name));
     if (must_keep && !usage_is_stopping(u)) {
         ctx_clear(&cx);
         if (is_postgres) {
-            if (part_keep(&cx, u, now_ms) || rollup_recover(&cx, u, USAGE_ABANDONED_MS))
+            if (part_keep(&cx, u, now_ms))
                 log_warn(&cx, "usage.keep_failed", KVC("error", err_info(cx.err)->name));
         } else {
             day_drop_old(&cx, u, now_ms);

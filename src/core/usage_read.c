@@ -8,12 +8,13 @@
 #include "usage_inner.h"
 
 /* X(column, index) for all 40 columns of the histogram */
+/* clang-format off */
 #define BUCKETS_10(X, t, i)                                                                        \
-    X(t##0, i)                                                                                     \
-    X(t##1, i + 1) X(t##2, i + 2) X(t##3, i + 3) X(t##4, i + 4) X(t##5, i + 5) X(t##6, i + 6)      \
-        X(t##7, i + 7) X(t##8, i + 8) X(t##9, i + 9)
+    X(t##0, i) X(t##1, i + 1) X(t##2, i + 2) X(t##3, i + 3) X(t##4, i + 4)                         \
+    X(t##5, i + 5) X(t##6, i + 6) X(t##7, i + 7) X(t##8, i + 8) X(t##9, i + 9)
 #define BUCKETS(X)                                                                                 \
     BUCKETS_10(X, b0, 0) BUCKETS_10(X, b1, 10) BUCKETS_10(X, b2, 20) BUCKETS_10(X, b3, 30)
+/* clang-format on */
 
 /* ---- what is printed */
 
@@ -221,11 +222,16 @@ static const struct field hour_fields[] = {
 static const struct rec rec_hour =
     REC("HourCount", struct hour_count, hour_fields, "Requests of a token.");
 
-/* Team by team, so that the primary key finds the hour; CROSS JOIN makes SQLite keep that order. */
-#define SQL_HOUR                                                                                                                   \
-    "SELECT r.token_id, CAST(SUM(r.n) AS BIGINT) AS n FROM team t CROSS JOIN usage_rollup r "                                      \
-    "WHERE r.team_id = t.id AND r.grain = 'h' AND r.bucket_ms = $1 AND r.class <> 429 AND r.token_id <> '' AND r.token_id <> '*' " \
-    "GROUP BY r.token_id"
+/* The rollups, and the rows above the marks of streams that nobody has folded yet (after a kill those of the dead server). Team by
+ * team and stream by stream, so that the indexes find the hour; CROSS JOIN makes SQLite keep that order. */
+#define SQL_HOUR                                                                                   \
+    "SELECT c.token_id, CAST(SUM(c.n) AS BIGINT) AS n FROM (SELECT r.token_id, r.n FROM team t "   \
+    "CROSS JOIN usage_rollup r WHERE r.team_id = t.id AND r.grain = 'h' AND r.bucket_ms = $1 "     \
+    "AND r.class <> 429 UNION ALL SELECT u.token_id, 1 FROM usage_stream s "                       \
+    "CROSS JOIN integration_token_usage u WHERE u.id > s.stream * 1099511627776 + s.mark "         \
+    "AND u.id < (s.stream + 1) * 1099511627776 AND u.created_ms >= $1 "                            \
+    "AND u.created_ms < $1 + 3600000 AND u.status_code <> 429) c "                                 \
+    "WHERE c.token_id <> '' AND c.token_id <> '*' GROUP BY c.token_id"
 
 struct hour {
     int64_t hour_ms;

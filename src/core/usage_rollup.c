@@ -158,7 +158,10 @@ struct fold {
     " FROM integration_token_usage WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"
 #define SQL_MARK "UPDATE usage_stream SET mark = $2 WHERE stream = $1"
 #define SQL_DROP_STREAM "DELETE FROM usage_stream WHERE stream = $1"
-#define SQL_STREAMS "SELECT stream AS n FROM usage_stream WHERE seen_ms <= $1 ORDER BY stream"
+#define SQL_STREAMS "SELECT stream AS n FROM usage_stream ORDER BY stream"
+#define SQL_IS_FREE                                                                                \
+    "SELECT CASE WHEN pg_try_advisory_xact_lock(" USAGE_LOCK_CLASS                                 \
+    ", CAST($1 AS INTEGER)) THEN 1 ELSE 0 END AS n"
 
 static enum err_code fold_row(struct ctx *cx, void *row, void *arg)
 {
@@ -178,16 +181,30 @@ static enum err_code fold_row(struct ctx *cx, void *row, void *arg)
     return ERR_NONE;
 }
 
+/* PostgreSQL: no session holds the stream. The lock is ours until the end of the transaction. */
+static enum err_code is_abandoned(struct ctx *cx, struct db *db, int64_t stream, bool *is)
+{
+    struct rec_num got = { .n = 1 };
+    enum err_code e = db_is_postgres(db) ? db_one(cx, db, &rec_num, SQL_IS_FREE, ARGS(VI(stream)), &got) : ERR_NONE;
+
+    *is = got.n == 1;
+    return e;
+}
+
 static enum err_code fold_step(struct ctx *cx, struct db *db, void *arg)
 {
     struct fold *f = arg;
     struct rec_num mark;
+    bool is_free;
     enum err_code e;
     int64_t base = f->stream << USAGE_STREAM_SHIFT;
 
     db_scope_system(db);
     f->n = 0;
     f->is_done = true;
+    e = is_abandoned(cx, db, f->stream, &is_free);
+    if (e || !is_free)
+        return e;
     e = db_one(cx, db, &rec_num, SQL_CLAIM_STREAM, ARGS(VI(f->stream)), &mark);
     if (e)
         return e == ERR_NOT_FOUND ? ERR_NONE : e; /* someone else folds it, or has */
@@ -234,25 +251,18 @@ static bool is_ours(const struct usage *u, int64_t stream)
     return false;
 }
 
-struct streams_seen {
-    int64_t before_ms;
-    struct list list;
-};
-
 static enum err_code read_streams(struct ctx *cx, struct db *db, void *arg)
 {
-    struct streams_seen *s = arg;
-
-    return db_list(cx, db, &rec_num, SQL_STREAMS, ARGS(VI(s->before_ms)), &s->list);
+    return db_list(cx, db, &rec_num, SQL_STREAMS, NO_ARGS, arg);
 }
 
-enum err_code rollup_recover(struct ctx *cx, struct usage *u, int64_t unseen_ms)
+enum err_code rollup_recover(struct ctx *cx, struct usage *u)
 {
-    struct streams_seen seen = { .before_ms = unseen_ms ? clock_ms() - unseen_ms : INT64_MAX };
+    struct list seen = { 0 };
     enum err_code e = store_read(cx, u->store, read_streams, &seen);
 
-    for (size_t i = 0; i < seen.list.n && !e; i++) {
-        int64_t stream = ((struct rec_num *)seen.list.v)[i].n;
+    for (size_t i = 0; i < seen.n && !e; i++) {
+        int64_t stream = ((struct rec_num *)seen.v)[i].n;
 
         if (!is_ours(u, stream))
             e = fold_stream(cx, u, stream);

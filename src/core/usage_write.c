@@ -21,6 +21,9 @@
 #define SQL_ADD_STREAM "INSERT INTO usage_stream (stream, mark, seen_ms) VALUES ($1, 0, $2)"
 #define SQL_MARK                                                                                   \
     "UPDATE usage_stream SET mark = $2, seen_ms = $3 WHERE stream = $1 RETURNING stream AS n"
+/* Held by the writer's session; taken again with every flush, since the session may be a new one (repeated locks of one
+ * session only count up). */
+#define SQL_HOLD "SELECT pg_try_advisory_lock(" USAGE_LOCK_CLASS ", CAST($1 AS INTEGER))"
 #define SQL_DROP_STREAM "DELETE FROM usage_stream WHERE stream = $1"
 
 static const struct bulk_col row_columns[] = {
@@ -141,6 +144,8 @@ static enum err_code take_stream(struct ctx *cx, struct db *db, struct stream *s
 
     if (!e)
         e = db_run(cx, db, SQL_ADD_STREAM, ARGS(VI(next.n), VI(clock_ms())));
+    if (!e && db_is_postgres(db))
+        e = db_run(cx, db, SQL_HOLD, ARGS(VI(next.n)));
     if (e)
         return e;
     atomic_store(&s->number, next.n);
@@ -162,10 +167,12 @@ static enum err_code stream_write(struct ctx *cx, struct db *db, struct stream *
         e = db_one(cx, db, &rec_num, SQL_MARK, ARGS(VI(number), VI(s->seq_done), VI(clock_ms())),
                    &got);
     if (e == ERR_NOT_FOUND) {
-        /* Unseen for longer than USAGE_ABANDONED_MS: another node has folded our rows, so ours are to be forgotten. */
+        /* Our session ended and its lock with it: another node has folded our rows, so ours are to be forgotten. */
         s->is_lost = true;
         return ERR_NONE;
     }
+    if (!e && number && db_is_postgres(db))
+        e = db_run(cx, db, SQL_HOLD, ARGS(VI(number)));
     if (!e)
         e = rollup_write(cx, db, s->u, &s->pending);
     if (!e && is_last && number) {

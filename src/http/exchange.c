@@ -144,9 +144,11 @@ static void unit_ran(struct unit *u, enum err_code e)
 static void unit_done(struct unit *u, enum err_code e)
 {
     struct exchange *x = u->arg;
+    struct server *s = x->srv; /* x may be gone as soon as its connection is resumed */
     x->err = e;
     x->state = X_READY;
     MHD_resume_connection(x->mhd);
+    atomic_fetch_sub(&s->suspended, 1);
 }
 
 /* Writes: the row is in the transaction unless the commit itself failed (then the end of the exchange notes the 503). */
@@ -169,6 +171,7 @@ static enum MHD_Result suspend_and_submit(struct exchange *x)
                              .tag = is_write ? &x->event : NULL };
     x->state = X_WAITING;
     conn_deadline(x->conn, 0);
+    atomic_fetch_add(&s->suspended, 1);
     MHD_suspend_connection(x->mhd);
     if (!is_write) {
         store_submit_read(s->app->store, &x->unit);
@@ -253,10 +256,11 @@ static enum MHD_Result step_end(struct exchange *x)
 enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
                               const char *version, const char *data, size_t *size, void **state)
 {
-    (void)cls, (void)mhd, (void)url, (void)version;
+    (void)cls, (void)mhd, (void)url;
     struct exchange *x = *state;
     switch (x->state) {
     case X_NEW:
+        x->is_http10 = !strcmp(version, MHD_HTTP_VERSION_1_0);
         return step_headers(x, method);
     case X_BODY:
         if (!*size)

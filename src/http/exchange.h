@@ -22,7 +22,7 @@ struct conn { /* one TCP connection; conn.c */
 
 struct headers_in { /* the request headers that we read, views into libmicrohttpd's memory (valid for the exchange) */
     struct str authorization, content_type, content_length, idempotency_key, if_match, if_none_match;
-    struct str request_id, user_agent, forwarded_for, origin, request_method, accept_encoding;
+    struct str request_id, user_agent, forwarded_for, origin, request_method, accept_encoding, expect;
     int n_host, n_length, n_encoding;
     bool is_chunked;
 };
@@ -41,6 +41,7 @@ struct exchange {
     bool is_counted;          /* a usage row is wanted */
     bool is_stored;           /* the usage row was committed with the write */
     bool has_idem, has_claim;
+    bool is_http10;
     int64_t start_us;
     struct headers_in in;
     struct ip ip;             /* of the client, behind trusted proxies */
@@ -73,6 +74,7 @@ struct server {
     int listen_fd;
     atomic_bool is_stopping;
     _Atomic int64_t in_flight;
+    _Atomic int64_t suspended; /* of those: with the store */
     _Atomic int64_t connections;
     _Atomic uint64_t refused_timeouts;
     _Atomic uint64_t key; /* spreads creates over the writers */

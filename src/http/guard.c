@@ -12,6 +12,7 @@
 
 #define REQUEST_ID_MAX 128
 #define QUERY_PARAMS_MAX 32
+#define DISCARD_MAX ((int64_t)16 << 20)
 
 /* ---- headers ---- */
 
@@ -33,6 +34,7 @@ static const struct header_row header_rows[] = {
     HEADER("origin", origin),
     HEADER("access-control-request-method", request_method),
     HEADER("accept-encoding", accept_encoding),
+    HEADER("expect", expect),
 };
 
 static enum MHD_Result header_seen(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
@@ -92,11 +94,14 @@ static struct ip client_ip(const struct exchange *x)
     return ip;
 }
 
+/* A body that is somewhat too large is read and forgotten before the 413: closing under a sender that does not listen yet
+ * would reset the connection and lose the answer. Who asks first (Expect) or sends far more is refused at once. */
 static enum err_code framing_check(struct exchange *x)
 {
     const struct headers_in *in = &x->in;
     int64_t length = 0;
-    if (in->n_host != 1)
+    x->must_close = true;
+    if (in->n_host > 1 || (!in->n_host && !x->is_http10)) /* RFC 9112 §3.2 */
         return fail(&x->cx, BAD_REQUEST, "exactly one Host header is needed");
     if (in->n_length > 1)
         return fail(&x->cx, BAD_REQUEST, "more than one Content-Length header");
@@ -106,6 +111,7 @@ static enum err_code framing_check(struct exchange *x)
         return fail(&x->cx, BAD_REQUEST, "Content-Length together with Transfer-Encoding");
     if (in->n_length && (!str_to_i64(in->content_length, &length) || length < 0 || in->content_length.p[0] == '-'))
         return fail(&x->cx, BAD_REQUEST, "Content-Length is not a number");
+    x->must_close = length > DISCARD_MAX || (length > (int64_t)BODY_MAX && in->expect.p);
     if (length > (int64_t)BODY_MAX)
         return fail(&x->cx, TOO_LARGE, "The request body is larger than %zu bytes", BODY_MAX);
     return ERR_NONE;
@@ -123,9 +129,7 @@ enum err_code guard_headers(struct exchange *x)
     x->event.agent = x->in.user_agent;
     x->rq.if_match = x->in.if_match;
     x->rq.if_none_match = x->in.if_none_match;
-    enum err_code e = framing_check(x);
-    x->must_close = e != ERR_NONE;
-    return e;
+    return framing_check(x);
 }
 
 /* ---- route and token ---- */

@@ -1,8 +1,8 @@
 /* From method and path to a route row.
  *
- * The index is an array of all rows sorted into groups by their number of path segments; a look-up compares the path's segments with
- * each pattern of its group. Built once before the threads start, read-only afterwards. Literal segments are compared as sent
- * (no decoding), parameters are percent-decoded and must then be valid UTF-8 without NUL or '/'. */
+ * The index is an array of all rows with their patterns cut into segments; a look-up passes over the rows with another
+ * number of segments and compares the rest. Built once before the threads start, read-only afterwards. Literal segments are
+ * compared as sent (no decoding), parameters are percent-decoded and must then be valid UTF-8 without NUL or '/'. */
 #include "exchange.h"
 
 #include <string.h>
@@ -121,8 +121,8 @@ const struct route *router_find(struct str method, struct str path, struct str p
     struct str segments[SEGMENTS_MAX];
     if (!path.n || path.p[0] != '/')
         return NULL;
-    if (str_eq(path, STR(V0_MOUNT "/")))
-        path = STR(V0_MOUNT);
+    if (str_eq(path, STR(V0_MOUNT "/")) || str_eq(path, STR("/docs/")))
+        path.n--;
     int n = path_split(path, segments);
     bool is_head = str_eq(method, STR("HEAD"));
     struct buf list;

@@ -18,6 +18,7 @@
 
 #define CONNECTION_MEMORY ((size_t)16 << 10) /* headers of one request included */
 #define BACKLOG 1024
+#define SUSPENDED_US ((int64_t)30 * 1000000)
 
 static enum err_code listen_open(struct ctx *cx, struct server *s)
 {
@@ -35,7 +36,7 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, BACKLOG)) {
         int why = errno;
         close(fd);
-        return fail(cx, USAGE, "listen: cannot listen on " STR_FMT ": %s", STR_ARG(s->conf->listen), strerror(why));
+        return fail(cx, UNAVAILABLE, "listen: cannot listen on " STR_FMT ": %s", STR_ARG(s->conf->listen), strerror(why));
     }
     len = sizeof sa;
     getsockname(fd, (struct sockaddr *)&sa, &len);
@@ -150,6 +151,9 @@ static void wait_for_requests(struct server *s)
 {
     int64_t until = clock_mono_us() + s->conf->drain_timeout_s * 1000000;
     while (atomic_load(&s->in_flight) > 0 && clock_mono_us() < until)
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    until = clock_mono_us() + SUSPENDED_US; /* slow peers may be cut off, but what the store has must come back first */
+    while (atomic_load(&s->suspended) > 0 && clock_mono_us() < until)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
     int64_t left = atomic_load(&s->in_flight);
     if (left)

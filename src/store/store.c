@@ -160,6 +160,7 @@ void store_submit(struct store *s, struct unit *u, uint64_t key)
 }
 
 struct waiter {
+    struct unit unit; /* first: waiter_done finds the waiter by it (tag belongs to the hooks) */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool is_done; /* lock */
@@ -167,7 +168,7 @@ struct waiter {
 
 static void waiter_done(struct unit *u, enum err_code e)
 {
-    struct waiter *wait = u->tag;
+    struct waiter *wait = (struct waiter *)(void *)u;
 
     (void)e;
     pthread_mutex_lock(&wait->lock);
@@ -180,17 +181,18 @@ enum err_code store_tx_with(struct ctx *cx, struct store *s,
                             enum err_code (*fn)(struct ctx *cx, struct db *db, void *arg),
                             void *arg, unsigned flags)
 {
-    struct waiter wait = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false };
-    struct unit u = {
-        .fn = fn, .done = waiter_done, .cx = cx, .arg = arg, .tag = &wait, .flags = flags
+    struct waiter wait = {
+        .unit = { .fn = fn, .done = waiter_done, .cx = cx, .arg = arg, .flags = flags },
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .wake = PTHREAD_COND_INITIALIZER,
     };
 
-    store_submit(s, &u, (uint64_t)(uintptr_t)pthread_self() >> 12);
+    store_submit(s, &wait.unit, (uint64_t)(uintptr_t)pthread_self() >> 12);
     pthread_mutex_lock(&wait.lock);
     while (!wait.is_done) /* bounded: the writer answers every unit that it took */
         pthread_cond_wait(&wait.wake, &wait.lock);
     pthread_mutex_unlock(&wait.lock);
-    return u.err;
+    return wait.unit.err;
 }
 
 enum err_code store_tx(struct ctx *cx, struct store *s,

@@ -135,7 +135,8 @@ def test_metrics_are_prometheus_text(server, api):
     for line in reply.text.splitlines():
         if line.startswith("#") or not line:
             continue
-        match = re.fullmatch(r"([a-zA-Z_:][\w:]*)(\{[^}]*\})? (NaN|[+-]?Inf|[-+0-9.eE]+)", line)
+        match = re.fullmatch(r'([a-zA-Z_:][\w:]*)(\{(?:\w+="(?:[^"\\]|\\.)*",?)*\})? '
+                             r'(NaN|[+-]?Inf|[-+0-9.eE]+)', line)
         assert match, f"not Prometheus text: {line!r}"
         names.add(match.group(1))
     assert any(n.startswith("tessera_") for n in names)

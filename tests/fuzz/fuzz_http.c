@@ -1,9 +1,11 @@
 /* Any bytes on a connection: a real server on the loopback device, in this process, over SQLite.
  *
- * The server starts once. Each input goes over a connection of its own, whose sending half is then closed; what comes
- * back is read to its end or until the deadline. The process has to live, and what comes back has to be a row of whole
- * HTTP/1.1 answers. TOKEN in an input stands for the secret of a token that may do everything (always the same secret, so
- * that a finding can be replayed). Logs are off; the database lives in a temporary folder until the end. */
+ * The server starts once. Each input goes over a connection of its own, whose sending half is
+ * then closed; what comes back is read to its end or until the deadline. The process has to
+ * live, and what comes back has to be a row of HTTP/1.1 answers, none of them 500. TOKEN in an
+ * input stands for the secret of a token that may do everything (always the same secret, so that
+ * a finding can be replayed). Logs are off; the database lives in a temporary folder until the
+ * end. */
 #define _GNU_SOURCE /* memmem */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,9 +29,10 @@
 
 #define INPUT_MAX ((size_t)1 << 17)
 #define ANSWER_MAX ((size_t)1 << 22)
+/* libmicrohttpd may leave a half-closed connection to its idle timeout, so silence ends it here. */
 #define DEADLINE_MS 1000 /* of one connection */
 #define SILENCE_MS 20    /* before the first byte of an answer */
-#define QUIET_MS 3       /* after the last one: libmicrohttpd may leave a half-closed connection to its idle timeout */
+#define QUIET_MS 3       /* after the last one */
 #define SECRET "stk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define PLACE "TOKEN"
 
@@ -153,7 +156,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 /* ---- one connection ---- */
 
-/* Ports are used up faster than the system frees them; addresses of 127.1.0.0/16 have ports of their own each. */
+/* Ports are used up faster than the system frees them; each address of 127.1.0.0/16 has its own. */
 static int dial(void)
 {
     static uint32_t turn;
@@ -176,8 +179,8 @@ static bool wait_for(int fd, short events, int64_t until_us)
     return left > 0 && poll(&p, 1, (int)left) > 0;
 }
 
-/* Send what the server takes and read what it gives, both bounded by the deadline. Returns the bytes of the answer;
- * *is_whole when the server ended the connection after them in good order. */
+/* Send what the server takes and read what it gives, both bounded by the deadline. Returns the
+ * bytes of the answer; *is_whole when the server ended the connection after them in good order. */
 static size_t talk(int fd, const uint8_t *data, size_t n, bool *is_whole)
 {
     int64_t until = clock_mono_us() + DEADLINE_MS * 1000;
@@ -191,7 +194,9 @@ static size_t talk(int fd, const uint8_t *data, size_t n, bool *is_whole)
             is_shut = true;
         }
         int64_t quiet = clock_mono_us() + (got ? QUIET_MS : SILENCE_MS) * 1000;
-        if (!wait_for(fd, (short)(POLLIN | (sent < n ? POLLOUT : 0)), quiet < until ? quiet : until))
+        short events = sent < n ? POLLIN | POLLOUT : POLLIN;
+
+        if (!wait_for(fd, events, quiet < until ? quiet : until))
             break;
         ssize_t r = recv(fd, answer + got, ANSWER_MAX - got, MSG_DONTWAIT);
         if (r > 0)

@@ -1,8 +1,9 @@
-/* Any JSON as a request body: what usage_redact keeps of it is short, is UTF-8 and holds no secret.
+/* Any JSON as a request body: what usage_redact keeps of it is short, is UTF-8 and holds no
+ * secret.
  *
- * A secret is a string below a sensitive key. One that also stands elsewhere in the body may be kept there, so only
- * those are looked for that the body without its secrets does not hold. Words of letters alone: those look the same
- * however the JSON around them is written. */
+ * A secret is a string below a sensitive key. One that also stands elsewhere in the body may be
+ * kept there, so only those are looked for that the body without its secrets does not hold.
+ * Words of letters alone: those look the same however the JSON around them is written. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static const char *const sensitive[] = { "password", "token", "secret", "authorization", "api_key" };
+static const char *const sensitive[] = { "password", "token", "secret", "authorization",
+                                         "api_key" };
 
 struct secrets {
     struct str v[SECRETS_MAX];
@@ -61,9 +63,9 @@ static void take(struct ctx *cx, struct secrets *s, json_t *v, bool is_secret)
         if (is_word(text) && s->n < SECRETS_MAX)
             s->v[s->n++] = str_dup(&cx->arena, text);
     }
-    json_array_foreach(v, i, item)
-        take(cx, s, item, is_secret);
-    json_object_foreach_safe(v, next, key, item) {
+    json_array_foreach(v, i, item) take(cx, s, item, is_secret);
+    json_object_foreach_safe(v, next, key, item)
+    {
         bool is_below = is_secret || is_sensitive(key);
 
         take(cx, s, item, is_below);

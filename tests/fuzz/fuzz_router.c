@@ -14,13 +14,15 @@ static void check_match(const struct route *r, const struct str *params)
     for (const char *c = r->path; *c; c++)
         braces += *c == '{';
     for (size_t i = 0; i < braces; i++)
-        BUG_IF(!params[i].n || !str_is_utf8(params[i]) || memchr(params[i].p, '/', params[i].n) || memchr(params[i].p, 0, params[i].n));
+        BUG_IF(!params[i].n || !str_is_utf8(params[i]) || memchr(params[i].p, '/', params[i].n) ||
+               memchr(params[i].p, 0, params[i].n));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct arena routes;
-    struct str path = { (const char *)data, size }, params[ROUTE_PARAMS_MAX] = { STR_NONE }, allow = STR_NONE;
+    struct str path = { (const char *)data, size }, params[ROUTE_PARAMS_MAX] = { STR_NONE },
+               allow = STR_NONE;
     struct arena a;
 
     if (!routes.cap) {

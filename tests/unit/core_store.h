@@ -9,7 +9,9 @@
 #define TOKEN_A "01900000-0000-7000-8000-00000000000a"
 #define TOKEN_B "01900000-0000-7000-8000-00000000000b"
 
-static const struct caller alice = { { TEAM, 36 }, { TOKEN_A, 36 }, { "alice", 5 }, SCOPES_DEFAULT };
+static const struct caller alice = {
+    { TEAM, 36 }, { TOKEN_A, 36 }, { "alice", 5 }, SCOPES_DEFAULT
+};
 static const struct caller bob = { { TEAM, 36 }, { TOKEN_B, 36 }, { "bob", 3 }, SCOPES_DEFAULT };
 
 static inline int core_setup(void **state)
@@ -51,7 +53,8 @@ static inline int core_setup(void **state)
 
 #define TC(name) cmocka_unit_test_setup_teardown(name, core_setup, store_teardown)
 
-static inline struct ticket ticket_made(struct ctx *cx, struct db *db, const struct caller *who, const char *title)
+static inline struct ticket ticket_made(struct ctx *cx, struct db *db, const struct caller *who,
+                                        const char *title)
 {
     struct ticket_new in = { .title = str_of(title) };
     struct ticket t = { .version = 0 };

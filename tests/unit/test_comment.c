@@ -58,9 +58,11 @@ UNIT_TEST(test_only_the_own_live_ticket_takes_comments)
     assert_fails(comment_create(cx, db, &bob, t.id, &in, &c), ERR_NOT_OWNER);
     assert_fails(comment_list(cx, db, &bob, t.id, &q, key, &page), ERR_NOT_FOUND);
     ticket_scope(db, &alice);
-    assert_fails(comment_create(cx, db, &alice, STR("01900000-0000-7000-8000-0000000000ff"), &in, &c), ERR_NOT_FOUND);
+    assert_fails(
+        comment_create(cx, db, &alice, STR("01900000-0000-7000-8000-0000000000ff"), &in, &c),
+        ERR_NOT_FOUND);
     assert_fails(comment_create(cx, db, &alice, STR("nonsense"), &in, &c), ERR_INVALID_PARAMETER);
-    assert_ok(ticket_delete(cx, db, &alice, t.id, -1));
+    assert_ok(ticket_delete(cx, db, &alice, t.id, NULL));
     assert_fails(comment_create(cx, db, &alice, t.id, &in, &c), ERR_NOT_FOUND);
     assert_fails(comment_list(cx, db, &alice, t.id, &q, key, &page), ERR_NOT_FOUND);
 }

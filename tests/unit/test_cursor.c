@@ -119,7 +119,9 @@ static void test_another_list_filter_or_key_is_refused(void **state)
 
 static void test_strange_texts_are_refused(void **state)
 {
-    static const char *const bad[] = { "", "=", "x", "not base64!", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAA" };
+    static const char *const bad[] = {
+        "", "=", "x", "not base64!", "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAA"
+    };
     struct ctx *cx = *state;
     struct cursor back = sample(0);
     char *longest = arena_alloc(&cx->arena, 4096);
@@ -136,9 +138,11 @@ int main(void)
     crypt_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_position_reads_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_id_may_be_empty_or_hold_the_separator, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_id_may_be_empty_or_hold_the_separator, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_every_changed_character_is_noticed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_another_list_filter_or_key_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_list_filter_or_key_is_refused, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_strange_texts_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,11 +14,12 @@
 #include "core_store.h"
 
 static const struct idem request = { { "POST /v1/tickets", 16 }, { "key-1", 5 }, { 1, 2, 3 } };
-static const struct idem_answer created = {
-    .headers = { "{\"ETag\":\"\\\"v1\\\"\"}", 18 }, .body = { "{\"id\":1}", 8 }, .status = 201
-};
+static const struct idem_answer created = { .headers = { "{\"ETag\":\"\\\"v1\\\"\"}", 18 },
+                                            .body = { "{\"id\":1}", 8 },
+                                            .status = 201 };
 
-static bool is_known(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i, struct idem_answer *a)
+static bool is_known(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i,
+                     struct idem_answer *a)
 {
     bool found = true;
 
@@ -87,7 +88,8 @@ UNIT_TEST(test_answers_live_for_a_day)
     clock_shift_ms(IDEM_TTL_MS + 60000);
     assert_false(is_known(cx, db, &alice, &request, &a));
     second.status = 200;
-    assert_ok(idem_keep(cx, db, &alice, &request, &second)); /* takes the place of the expired one */
+    assert_ok(
+        idem_keep(cx, db, &alice, &request, &second)); /* takes the place of the expired one */
     assert_true(is_known(cx, db, &alice, &request, &a));
     assert_int_equal(a.status, 200);
     assert_ok(idem_purge(cx, db, clock_ms(), &gone));

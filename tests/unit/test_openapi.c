@@ -79,7 +79,8 @@ static int check_refs(json_t *v)
     size_t i;
     int n = 0;
 
-    json_object_foreach(v, key, item) {
+    json_object_foreach(v, key, item)
+    {
         if (!strcmp(key, "$ref")) {
             assert_true(json_is_object(by_pointer(json_string_value(item))));
             n++;
@@ -102,7 +103,8 @@ static void test_it_is_openapi_3_1(void **state)
     assert_string_equal(json_string_value(json_object_get(doc, "openapi")), "3.1.0");
     assert_non_null(by_pointer("#/info/title"));
     assert_string_equal(json_string_value(by_pointer("#/info/version")), TESSERA_VERSION);
-    assert_string_equal(json_string_value(by_pointer("#/components/securitySchemes/token/scheme")), "bearer");
+    assert_string_equal(json_string_value(by_pointer("#/components/securitySchemes/token/scheme")),
+                        "bearer");
 }
 
 static void test_equal_tables_give_equal_bytes(void **state)
@@ -156,19 +158,23 @@ static void check_parameters(const struct route *r, json_t *op)
 
     for (const char *c = r->path; *c; c++)
         braces += *c == '{';
-    json_array_foreach(all, i, p) {
-        const char *name = json_string_value(json_object_get(p, "name")), *in = json_string_value(json_object_get(p, "in"));
+    json_array_foreach(all, i, p)
+    {
+        const char *name = json_string_value(json_object_get(p, "name")),
+                   *in = json_string_value(json_object_get(p, "in"));
 
         assert_true(json_is_object(json_object_get(p, "schema")));
         for (size_t k = 0; k < i; k++)
-            assert_false(!strcmp(json_string_value(json_object_get(json_array_get(all, k), "name")), name));
+            assert_false(
+                !strcmp(json_string_value(json_object_get(json_array_get(all, k), "name")), name));
         if (!strcmp(in, "path")) {
             struct str brace = str_printf(&cx.arena, "{%s}", name);
 
             in_path++;
             assert_true(json_is_true(json_object_get(p, "required")));
             assert_non_null(strstr(r->path, brace.p));
-            const char *format = json_string_value(json_object_get(json_object_get(p, "schema"), "format"));
+            const char *format =
+                json_string_value(json_object_get(json_object_get(p, "schema"), "format"));
             assert_int_equal(format != NULL, strstr(name, "_id") != NULL);
         } else if (!strcmp(in, "query")) {
             in_query++;
@@ -192,11 +198,14 @@ static void check_responses(const struct route *r, json_t *op)
     bool is_v0 = r->flags & ROUTE_V0;
 
     assert_non_null(json_object_get(all, str_printf(&cx.arena, "%d", r->status).p));
-    assert_int_equal(json_object_get(all, "304") != NULL, r->flags & ROUTE_ETAG && !strcmp(r->method, "GET"));
+    assert_int_equal(json_object_get(all, "304") != NULL,
+                     r->flags & ROUTE_ETAG && !strcmp(r->method, "GET"));
     assert_int_equal(json_object_get(all, "412") != NULL, (r->flags & ROUTE_IF_MATCH) != 0);
     assert_int_equal(json_object_get(all, "429") != NULL, !(r->flags & ROUTE_PUBLIC));
-    assert_int_equal(json_is_array(json_object_get(op, "security")), (r->flags & ROUTE_PUBLIC) != 0);
-    json_object_foreach(all, status, one) {
+    assert_int_equal(json_is_array(json_object_get(op, "security")),
+                     (r->flags & ROUTE_PUBLIC) != 0);
+    json_object_foreach(all, status, one)
+    {
         const char *text = json_string_value(json_object_get(one, "description"));
 
         assert_true(text && *text);
@@ -204,7 +213,8 @@ static void check_responses(const struct route *r, json_t *op)
             continue;
         json_t *content = json_object_get(one, "content");
         assert_int_equal(json_object_size(content), 1);
-        assert_non_null(json_object_get(content, is_v0 ? "application/json" : "application/problem+json"));
+        assert_non_null(
+            json_object_get(content, is_v0 ? "application/json" : "application/problem+json"));
         struct str rest = str_of(text); /* no code is told twice */
         while (rest.p) {
             struct str code = str_trim(str_cut(&rest, ','));
@@ -230,7 +240,8 @@ static void check_body(const struct route *r, json_t *op)
         return;
     struct str ref = str_printf(&cx.arena, "#/components/schemas/%s", r->body->name);
     json_t *closed = json_object_get(by_pointer(ref.p), "additionalProperties");
-    assert_int_equal(closed != NULL, (r->body_mode & REC_REFUSE_UNKNOWN) != 0); /* says what the decoder does */
+    assert_int_equal(closed != NULL,
+                     (r->body_mode & REC_REFUSE_UNKNOWN) != 0); /* says what the decoder does */
 }
 
 static void test_bodies_are_as_strict_as_the_decoder(void **state)
@@ -250,18 +261,24 @@ static void test_every_error_is_in_the_table_of_errors(void **state)
     assert_false(b.over);
     for (int e = 1; e < ERR_COUNT; e++)
         if (e != ERR_USAGE)
-            assert_non_null(strstr(b.p, str_printf(&cx.arena, "| `%s` | %d |", err_info((enum err_code)e)->code,
-                                                   err_info((enum err_code)e)->status).p));
+            assert_non_null(
+                strstr(b.p, str_printf(&cx.arena, "| `%s` | %d |", err_info((enum err_code)e)->code,
+                                       err_info((enum err_code)e)->status)
+                                .p));
 }
 
 int main(void)
 {
 #define O(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        O(test_every_reference_resolves),          O(test_it_is_openapi_3_1),
-        O(test_equal_tables_give_equal_bytes),     O(test_every_route_is_there_once),
-        O(test_parameters_are_those_of_the_route), O(test_answers_are_those_of_the_route),
-        O(test_bodies_are_as_strict_as_the_decoder), O(test_every_error_is_in_the_table_of_errors),
+        O(test_every_reference_resolves),
+        O(test_it_is_openapi_3_1),
+        O(test_equal_tables_give_equal_bytes),
+        O(test_every_route_is_there_once),
+        O(test_parameters_are_those_of_the_route),
+        O(test_answers_are_those_of_the_route),
+        O(test_bodies_are_as_strict_as_the_decoder),
+        O(test_every_error_is_in_the_table_of_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,8 @@ static void test_head_is_get_and_other_methods_are_405(void **state)
     assert_null(find("HEAD", V0_MOUNT "/tickets"));
     assert_true(allows("POST") && allows("OPTIONS") && !allows("HEAD"));
     assert_null(find("PUT", "/v1/tickets/" ID));
-    assert_true(allows("GET") && allows("HEAD") && allows("PATCH") && allows("DELETE") && allows("OPTIONS") && !allows("POST"));
+    assert_true(allows("GET") && allows("HEAD") && allows("PATCH") && allows("DELETE") &&
+                allows("OPTIONS") && !allows("POST"));
     assert_null(find("get", "/healthz")); /* methods are case-sensitive, RFC 9110 §9.1 */
     assert_true(allows("GET"));
 }
@@ -95,9 +96,21 @@ static void test_the_root_of_the_ticket_api_takes_a_slash(void **state)
 
 static void test_other_paths_are_not_found(void **state)
 {
-    static const char *const bad[] = { "",           "/",     "//",    "*",  "v1/tickets", "/v1/tickets/", "/v1//tickets",  "/v1/Tickets",
-                                       "/v1/ticket", "/v1/tickets/" ID "/comments/", V0_MOUNT "//", "/v1/tickets/" ID "/x",
-                                       "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p", "/%76%31/tickets", "http://h/v1/tickets" };
+    static const char *const bad[] = { "",
+                                       "/",
+                                       "//",
+                                       "*",
+                                       "v1/tickets",
+                                       "/v1/tickets/",
+                                       "/v1//tickets",
+                                       "/v1/Tickets",
+                                       "/v1/ticket",
+                                       "/v1/tickets/" ID "/comments/",
+                                       V0_MOUNT "//",
+                                       "/v1/tickets/" ID "/x",
+                                       "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p",
+                                       "/%76%31/tickets",
+                                       "http://h/v1/tickets" };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -117,7 +130,9 @@ static void test_parameters_are_decoded(void **state)
 
 static void test_bad_parameters_match_nothing(void **state)
 {
-    static const char *const bad[] = { "%",  "%4", "%zz", "%00", "a%2Fb", "%ff", "\xff\xfe", "\xC3", "%C3", "x%", "%2", "%c3%28", "\xED\xA0\x80" };
+    static const char *const bad[] = { "%",   "%4",       "%zz",         "%00", "a%2Fb",
+                                       "%ff", "\xff\xfe", "\xC3",        "%C3", "x%",
+                                       "%2",  "%c3%28",   "\xED\xA0\x80" };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -26,7 +26,8 @@ static void test_each_word_is_its_own_bit(void **state)
 
 static void test_a_wildcard_is_one_noun_without_admin(void **state)
 {
-    uint64_t tickets = SCOPE(TICKETS_READ) | SCOPE(TICKETS_WRITE) | SCOPE(TICKETS_COMMENT) | SCOPE(TICKETS_RESOLVE);
+    uint64_t tickets = SCOPE(TICKETS_READ) | SCOPE(TICKETS_WRITE) | SCOPE(TICKETS_COMMENT) |
+                       SCOPE(TICKETS_RESOLVE);
 
     (void)state;
     assert_int_equal(scope_parse(STR("tickets:*")), tickets);
@@ -36,8 +37,18 @@ static void test_a_wildcard_is_one_noun_without_admin(void **state)
 
 static void test_other_words_are_unknown(void **state)
 {
-    static const char *const bad[] = { "",          "*",        ":*",          "tickets",  "tickets:",      "ticket:*",
-                                       "tickets:r", "TICKETS:READ", " tickets:read", "tickets:read ", "tickets:*:*", "t*" };
+    static const char *const bad[] = { "",
+                                       "*",
+                                       ":*",
+                                       "tickets",
+                                       "tickets:",
+                                       "ticket:*",
+                                       "tickets:r",
+                                       "TICKETS:READ",
+                                       " tickets:read",
+                                       "tickets:read ",
+                                       "tickets:*:*",
+                                       "t*" };
 
     (void)state;
     assert_int_equal(scope_parse(STR_NONE), 0);
@@ -57,8 +68,10 @@ static void test_every_mask_survives_its_stored_form(void **state)
     }
     arena_init(&a, 65536);
     assert_true(str_eq(scopes_json(&a, 0), STR("[]")));
-    assert_true(str_eq(scopes_json(&a, SCOPE(TICKETS_READ) | SCOPE(AGENTS_READ)), STR("[\"tickets:read\",\"agents:read\"]")));
-    assert_int_equal(scopes_of_json(scopes_json(&a, (UINT64_C(1) << SCOPE_BITS) - 1)), (UINT64_C(1) << SCOPE_BITS) - 1);
+    assert_true(str_eq(scopes_json(&a, SCOPE(TICKETS_READ) | SCOPE(AGENTS_READ)),
+                       STR("[\"tickets:read\",\"agents:read\"]")));
+    assert_int_equal(scopes_of_json(scopes_json(&a, (UINT64_C(1) << SCOPE_BITS) - 1)),
+                     (UINT64_C(1) << SCOPE_BITS) - 1);
     arena_done(&a);
 }
 

@@ -42,7 +42,9 @@ static void *run(void *arg)
 
 static void test_a_claim_has_one_holder(void **state)
 {
-    static const char *const words[KEYS] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k" };
+    static const char *const words[KEYS] = {
+        "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"
+    };
     pthread_t threads[THREADS];
     unsigned starts[THREADS];
     uint64_t claim;

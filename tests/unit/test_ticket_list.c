@@ -15,7 +15,8 @@
 static const struct cursor_key key = { { 7 } };
 
 /* The query as it comes: "name=value&…", values as they are. */
-static enum err_code ask(struct ctx *cx, struct db *db, const struct caller *who, const char *text, struct page *page)
+static enum err_code ask(struct ctx *cx, struct db *db, const struct caller *who, const char *text,
+                         struct page *page)
 {
     struct rec_param params[32];
     struct ticket_query q;
@@ -59,8 +60,9 @@ static struct str walk(struct ctx *cx, struct db *db, const char *query, int lim
 
     buf_init(&out, &cx->arena, 65536);
     for (int turns = 0; page.next_cursor.p; turns++) {
-        struct str text = str_printf(&cx->arena, "%s&limit=%d" STR_FMT STR_FMT, query, limit, STR_ARG(cursor.p ? STR("&cursor=") : STR("")),
-                                     STR_ARG(cursor));
+        struct str text =
+            str_printf(&cx->arena, "%s&limit=%d" STR_FMT STR_FMT, query, limit,
+                       STR_ARG(cursor.p ? STR("&cursor=") : STR("")), STR_ARG(cursor));
         assert_true(turns < 100);
         assert_ok(ask(cx, db, &alice, str_cstr(&cx->arena, text), &page));
         assert_true(page.rows.n <= (size_t)limit);
@@ -104,9 +106,15 @@ UNIT_TEST(test_equal_times_are_told_apart_by_id)
 UNIT_TEST(test_filters_join)
 {
     make(cx, db, 4);
-    assert_ok(db_run(cx, db, "UPDATE tickets SET status = 'closed', category = 'net' WHERE title = 't01'", NO_ARGS));
-    assert_ok(db_run(cx, db, "UPDATE tickets SET priority = 'urgent', category = '' WHERE title = 't02'", NO_ARGS));
-    assert_ok(db_run(cx, db, "UPDATE tickets SET created_ms = 1000, updated_ms = 2000 WHERE title = 't03'", NO_ARGS));
+    assert_ok(db_run(cx, db,
+                     "UPDATE tickets SET status = 'closed', category = 'net' WHERE title = 't01'",
+                     NO_ARGS));
+    assert_ok(db_run(cx, db,
+                     "UPDATE tickets SET priority = 'urgent', category = '' WHERE title = 't02'",
+                     NO_ARGS));
+    assert_ok(db_run(cx, db,
+                     "UPDATE tickets SET created_ms = 1000, updated_ms = 2000 WHERE title = 't03'",
+                     NO_ARGS));
     assert_int_equal(count(cx, db, "status=open"), 3);
     assert_int_equal(count(cx, db, "status=open,closed"), 4);
     assert_int_equal(count(cx, db, "status=closed&priority=urgent"), 0);
@@ -117,7 +125,9 @@ UNIT_TEST(test_filters_join)
     assert_int_equal(count(cx, db, "created_before=1970-01-01T00:00:01.001Z"), 1);
     assert_int_equal(count(cx, db, "created_after=1970-01-01T00:00:01Z"), 4);
     assert_int_equal(count(cx, db, "updated_after=1970-01-01T00:00:02.001Z"), 3);
-    assert_int_equal(count(cx, db, "updated_before=1970-01-01T00:00:02.001Z&updated_after=1970-01-01T00:00:02Z"), 1);
+    assert_int_equal(
+        count(cx, db, "updated_before=1970-01-01T00:00:02.001Z&updated_after=1970-01-01T00:00:02Z"),
+        1);
 }
 
 UNIT_TEST(test_repeated_words_are_one_word)
@@ -132,8 +142,10 @@ UNIT_TEST(test_repeated_words_are_one_word)
     buf_lit(&b, "&priority=medium");
     for (int i = 0; i < 200; i++)
         buf_lit(&b, ",medium");
-    buf_lit(&b, "&category=x&created_after=2000-01-01&created_before=2100-01-01&updated_after=2000-01-01&updated_before=2100-01-01&q=t&count=true"
-                "&sort=updated_at");
+    buf_lit(
+        &b,
+        "&category=x&created_after=2000-01-01&created_before=2100-01-01&updated_after=2000-01-01&updated_before=2100-01-01&q=t&count=true"
+        "&sort=updated_at");
     assert_int_equal(count(cx, db, str_cstr(&cx->arena, buf_view(&b))), 0);
     assert_int_equal(count(cx, db, "status=open,open,waiting,open"), 2);
 }
@@ -161,7 +173,7 @@ UNIT_TEST(test_only_live_tickets_of_the_token_are_listed)
 
     make(cx, db, 2);
     ticket_made(cx, db, &bob, "his");
-    assert_ok(ticket_delete(cx, db, &alice, gone.id, -1));
+    assert_ok(ticket_delete(cx, db, &alice, gone.id, NULL));
     assert_int_equal(count(cx, db, "limit=200"), 2);
     assert_ok(ask(cx, db, &bob, "count=true", &page));
     assert_int_equal(page.rows.n, 1);
@@ -176,7 +188,9 @@ UNIT_TEST(test_the_total_counts_all_pages)
     assert_ok(ask(cx, db, &alice, "limit=2&count=true", &page));
     assert_int_equal(page.total, 5);
     assert_ok(ask(cx, db, &alice,
-                  str_cstr(&cx->arena, str_printf(&cx->arena, "limit=2&count=true&cursor=" STR_FMT, STR_ARG(page.next_cursor))), &page));
+                  str_cstr(&cx->arena, str_printf(&cx->arena, "limit=2&count=true&cursor=" STR_FMT,
+                                                  STR_ARG(page.next_cursor))),
+                  &page));
     assert_int_equal(page.total, 5);
     assert_ok(ask(cx, db, &alice, "limit=5&count=false", &page));
     assert_int_equal(page.total, -1);
@@ -185,7 +199,8 @@ UNIT_TEST(test_the_total_counts_all_pages)
 
 UNIT_TEST(test_a_cursor_belongs_to_its_filters_order_and_token)
 {
-    static const char *const other[] = { "status=closed", "sort=created_at", "sort=updated_at", "q=t", "category=t" };
+    static const char *const other[] = { "status=closed", "sort=created_at", "sort=updated_at",
+                                         "q=t", "category=t" };
     struct page page, next;
 
     make(cx, db, 3);
@@ -198,15 +213,29 @@ UNIT_TEST(test_a_cursor_belongs_to_its_filters_order_and_token)
     }
     struct str text = str_printf(&cx->arena, "limit=3&cursor=" STR_FMT, STR_ARG(cursor));
     assert_fails(ask(cx, db, &bob, str_cstr(&cx->arena, text), &next), ERR_INVALID_PARAMETER);
-    assert_ok(ask(cx, db, &alice, str_cstr(&cx->arena, text), &next)); /* another page size is fine */
+    assert_ok(
+        ask(cx, db, &alice, str_cstr(&cx->arena, text), &next)); /* another page size is fine */
     assert_int_equal(next.rows.n, 2);
 }
 
 UNIT_TEST(test_values_out_of_range_are_refused)
 {
-    static const char *const bad[] = { "limit=0",       "limit=201",  "limit=-1",     "limit=x",      "limit=",        "cursor=", "q=",
-                                       "status=",       "status=new", "status=open,", "sort=title",   "count=1",       "page=2",  "limit=1&limit=1",
-                                       "created_after=yesterday", "limit=99999999999999999999" };
+    static const char *const bad[] = { "limit=0",
+                                       "limit=201",
+                                       "limit=-1",
+                                       "limit=x",
+                                       "limit=",
+                                       "cursor=",
+                                       "q=",
+                                       "status=",
+                                       "status=new",
+                                       "status=open,",
+                                       "sort=title",
+                                       "count=1",
+                                       "page=2",
+                                       "limit=1&limit=1",
+                                       "created_after=yesterday",
+                                       "limit=99999999999999999999" };
     struct page page;
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -230,7 +259,9 @@ UNIT_TEST(test_a_page_of_huge_tickets_ends_early)
         assert_ok(ticket_create(cx, db, &alice, &in, &t));
     }
     do {
-        struct str query = str_printf(&cx->arena, "limit=200" STR_FMT STR_FMT, STR_ARG(cursor.p ? STR("&cursor=") : STR("")), STR_ARG(cursor));
+        struct str query =
+            str_printf(&cx->arena, "limit=200" STR_FMT STR_FMT,
+                       STR_ARG(cursor.p ? STR("&cursor=") : STR("")), STR_ARG(cursor));
         assert_ok(ask(cx, db, &alice, str_cstr(&cx->arena, query), &page));
         assert_true(page.rows.n > 0);
         total += page.rows.n;
@@ -244,7 +275,8 @@ UNIT_TEST(test_a_page_of_huge_tickets_ends_early)
 UNIT_TEST(test_the_next_link_repeats_the_parameters)
 {
     struct page page = { .next_cursor = STR("NEXT"), .total = -1 };
-    struct req rq = { .path = STR("/v1/tickets"), .query_text = STR("status=open&cursor=OLD&q=%C3%A9+>\"<") };
+    struct req rq = { .path = STR("/v1/tickets"),
+                      .query_text = STR("status=open&cursor=OLD&q=%C3%A9+>\"<") };
     struct reply rp = { .n_headers = 0 };
 
     (void)db;
@@ -252,7 +284,8 @@ UNIT_TEST(test_the_next_link_repeats_the_parameters)
     page_put(cx, &rq, &rp, &rec_ticket, &page);
     assert_str(buf_view(&rp.body), "{\"data\":[],\"next_cursor\":\"NEXT\"}");
     assert_string_equal(rp.headers[0].name, "Link");
-    assert_str(rp.headers[0].value, "</v1/tickets?status=open&q=%C3%A9+%3E%22%3C&cursor=NEXT>; rel=\"next\"");
+    assert_str(rp.headers[0].value,
+               "</v1/tickets?status=open&q=%C3%A9+%3E%22%3C&cursor=NEXT>; rel=\"next\"");
     page.next_cursor = STR_NONE;
     rp.n_headers = 0;
     buf_reset(&rp.body);

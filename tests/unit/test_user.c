@@ -16,7 +16,10 @@ static const struct str team = { TEAM, 36 };
 
 static struct user_new one(const char *email)
 {
-    return (struct user_new){ .email = str_of(email), .name = STR("Ann"), .role = STR("admin"), .password = STR("correct horse battery") };
+    return (struct user_new){ .email = str_of(email),
+                              .name = STR("Ann"),
+                              .role = STR("admin"),
+                              .password = STR("correct horse battery") };
 }
 
 UNIT_TEST(test_a_user_is_kept_with_a_hash_only)
@@ -63,8 +66,10 @@ UNIT_TEST(test_an_e_mail_is_taken_in_any_case)
 
 UNIT_TEST(test_plausible_e_mails)
 {
-    static const char *const good[] = { "a@b", "a.b+c@d.example", "j\xC3\xB6rg@m\xC3\xBCller.example" };
-    static const char *const bad[] = { "", "a", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\n", "a@\x7f", "\xFF@b" };
+    static const char *const good[] = { "a@b", "a.b+c@d.example",
+                                        "j\xC3\xB6rg@m\xC3\xBCller.example" };
+    static const char *const bad[] = { "",      "a",     "@",     "a@",     "@b",
+                                       "a@b@c", "a b@c", "a@b\n", "a@\x7f", "\xFF@b" };
     struct user u;
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -97,7 +102,8 @@ UNIT_TEST(test_password_length_counts_characters)
     struct user_new in = one("a@b");
     struct user u;
 
-    in.password = STR("\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9"); /* 11 in 22 bytes */
+    in.password = STR(
+        "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9"); /* 11 in 22 bytes */
     assert_fails(user_create(cx, db, team, &in, &u), ERR_INVALID_FIELD);
     in.password = STR("twelve chars");
     assert_ok(user_create(cx, db, team, &in, &u));
@@ -107,8 +113,9 @@ int main(void)
 {
     crypt_init();
     const struct CMUnitTest tests[] = {
-        TC(test_a_user_is_kept_with_a_hash_only), TC(test_a_reply_never_shows_the_hash), TC(test_an_e_mail_is_taken_in_any_case),
-        TC(test_plausible_e_mails),               TC(test_all_problems_are_told_at_once), TC(test_password_length_counts_characters),
+        TC(test_a_user_is_kept_with_a_hash_only), TC(test_a_reply_never_shows_the_hash),
+        TC(test_an_e_mail_is_taken_in_any_case),  TC(test_plausible_e_mails),
+        TC(test_all_problems_are_told_at_once),   TC(test_password_length_counts_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,10 +35,13 @@ def ticket_ids(server):
 
 
 def usage_rows(server, token_id):
-    """The usage rows of a token as dicts, oldest first; token_id None: rows without a token."""
+    """The usage rows of a token as dicts, in the order of arrival, those of
+    wait_token first (within a millisecond the order is not known); token_id None: rows without one."""
     where, args = ("token_id = ?", (token_id,)) if token_id else ("token_id IS NULL", ())
     found = rows(server, f"SELECT {', '.join(USAGE_COLUMNS)} FROM integration_token_usage "
-                         f"WHERE {where} ORDER BY id", *args)
+                         f"WHERE {where} "
+                         "ORDER BY CASE WHEN user_agent = 'harness-probe' THEN 0 ELSE 1 END, created_ms, id",
+                   *args)
     return [dict(zip(USAGE_COLUMNS, row)) for row in found]
 
 
