@@ -113,6 +113,17 @@ def fill_rollups(db):
             {", ".join(others)}, {", ".join(f"SUM({c})" for c in sums)}
             FROM ago, minute GROUP BY bucket, {", ".join(others)}""")
     db.execute("DROP TABLE minute")
+    # The sums for ever ('t', per token) and those of the team (token and route '*') in each grain.
+    keep = [c for c in others if c not in ("token_id", "route")]
+    adds = ", ".join(f"SUM({c})" for c in sums)
+    for grain, bucket, token, source in (
+            ("'t'", "0", "token_id", "grain = 'd'"), ("grain", "bucket_ms", "'*'", "token_id <> '*'")):
+        db.execute(f"""
+            INSERT INTO usage_rollup (grain, bucket_ms, token_id, route, {", ".join(keep)},
+                                      {", ".join(sums)})
+            SELECT {grain}, {bucket}, {token} AS owner, '*', {", ".join(keep)}, {adds}
+            FROM usage_rollup WHERE {source}
+            GROUP BY {grain}, {bucket}, owner, {", ".join(keep)}""".replace("GROUP BY 't', 0,", "GROUP BY"))
 
 
 def make(path, tickets, usage, say=print):
@@ -140,7 +151,7 @@ def make(path, tickets, usage, say=print):
         db.execute("COMMIT")
         say(f"{name}: {time.monotonic() - begin:.0f} s")
     db.execute("INSERT INTO usage_stream (stream, mark, seen_ms) VALUES (?, ?, ?)",
-               (stream, (stream << 40) + usage, now_ms))
+               (stream, usage, now_ms))
     db.execute("ANALYZE")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA journal_mode = WAL")

@@ -30,11 +30,13 @@ unit_in() { # unit_in DIR NAME [meson test option]...
     return $status
 }
 
-pytest_in() { # pytest_in BINARY FOLDER NAME SLOWNESS SECONDS
-    [ -n "$(find "$2" -name 'test_*.py' | head -1)" ] || { echo "$2 holds no test" && return 1; }
-    TESSERA_BIN=$(pwd)/$1 TESSERA_TEST_SLOW=$4 timeout --foreground -s INT -k 30 "$5" \
-        /usr/bin/python3 -m pytest "$2" -q --tb=short --maxfail=100 --backend both -p no:cacheprovider \
-        --junit-xml "$results/$3.xml"
+pytest_in() { # pytest_in BINARY FOLDER NAME SLOWNESS SECONDS [pytest option]...
+    binary=$(pwd)/$1 folder=$2 name=$3 slow=$4 seconds=$5
+    shift 5
+    [ -n "$(find "$folder" -name 'test_*.py' | head -1)" ] || { echo "$folder holds no test" && return 1; }
+    TESSERA_BIN=$binary TESSERA_TEST_SLOW=$slow timeout --foreground -s INT -k 30 "$seconds" \
+        /usr/bin/python3 -m pytest "$folder" -q --tb=short --maxfail=100 --backend both \
+        -p no:cacheprovider --junit-xml "$results/$name.xml" "$@"
 }
 
 fuzz() { # every target, two at a time; a finding stays in build-fuzz/found
@@ -57,7 +59,7 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktra
 step "generated pages are current" scripts/docs.sh "$build/tessera" check
 step "build: clang, ASan and UBSan" build_with build-asan address,undefined
 suite "unit tests under ASan and UBSan" unit_in build-asan asan
-suite "API tests under ASan and UBSan" pytest_in build-asan/tessera tests/api asan 4 1200
+suite "API tests under ASan and UBSan" pytest_in build-asan/tessera tests/api asan 4 1200 -n 2
 step "build: clang, TSan" build_with build-tsan thread
 suite "thread tests under TSan" unit_in build-tsan tsan --suite thread
 suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 600

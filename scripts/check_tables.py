@@ -18,7 +18,7 @@ ROUTE_ROW = re.compile(r'"(GET|POST|PUT|PATCH|DELETE)"\s*,\s*(?:\.path\s*=\s*)?(
 PARSER = re.compile(r"\b(\w+_(?:parse|decode|decode_query)|json_read)\s*\([^;{]*\)\s*;")
 
 # Rows that no document lists: not a failure, or never on the wire.
-ERRORS_INSIDE = {"NONE"}
+ERRORS_INSIDE = {"NONE", "USAGE"}
 # Readers of text that only the operator writes.
 PARSERS_INSIDE = {"log_level_parse"}
 

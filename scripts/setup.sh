@@ -14,10 +14,10 @@ cd "$(dirname "$0")/.."
 
 BUILD='gcc libc6-dev pkg-config meson ninja-build python3 libmicrohttpd-dev libgnutls28-dev
        libjansson-dev libsqlite3-dev libpq-dev libssl-dev libargon2-dev zlib1g-dev libxxhash-dev'
-TEST='libcmocka-dev python3-pytest python3-requests python3-jsonschema python3-psycopg2
-      postgresql sqlite3 curl openssl'
+TEST='libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-jsonschema
+      python3-psycopg2 postgresql sqlite3 curl openssl nodejs'
 CHECK='clang clang-format clang-tidy libclang-rt-14-dev git'
-BENCH='wrk nginx-light postgresql build-essential'
+BENCH='wrk nginx-light postgresql libsqlite3-dev build-essential'
 
 say() { printf '%s\n' "$*" >&2; }
 

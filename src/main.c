@@ -11,20 +11,27 @@ extern char **environ;
 
 const struct command commands[] = {
     { "serve", "", 0, 0, options_none, cmd_serve, "Run the server" },
-    { "migrate", "", 0, 0, options_none, cmd_migrate, "Bring the database to this program's schema" },
-    { "token create", "", 0, 0, options_token_create, cmd_token_create, "Make a token and show it once", true },
+    { "migrate", "", 0, 0, options_none, cmd_migrate,
+      "Bring the database to this program's schema" },
+    { "token create", "", 0, 0, options_token_create, cmd_token_create,
+      "Make a token and show it once", true },
     { "token list", "", 0, 0, options_json, cmd_token_list, "List the tokens" },
     { "token show", "ID", 1, 1, options_json, cmd_token_show, "Show a token (never its secret)" },
-    { "token enable", "ID", 1, 1, options_json, cmd_token_enable, "Let a disabled token work again" },
+    { "token enable", "ID", 1, 1, options_json, cmd_token_enable,
+      "Let a disabled token work again" },
     { "token disable", "ID", 1, 1, options_json, cmd_token_disable, "Stop a token, reversibly" },
-    { "token regenerate", "ID", 1, 1, options_token_regenerate, cmd_token_regenerate, "Give a token a new secret" },
-    { "token delete", "ID", 1, 1, options_token_delete, cmd_token_delete, "Revoke a token for ever" },
+    { "token regenerate", "ID", 1, 1, options_token_regenerate, cmd_token_regenerate,
+      "Give a token a new secret" },
+    { "token delete", "ID", 1, 1, options_token_delete, cmd_token_delete,
+      "Revoke a token for ever" },
     { "user create", "", 0, 0, options_user_create, cmd_user_create, "Make a user", true },
     { "stats", "", 0, 0, options_stats, cmd_stats, "Dashboard figures of the team or one token" },
-    { "backup", "PATH", 1, 1, options_none, cmd_backup, "Copy the database consistently while it runs" },
+    { "backup", "PATH", 1, 1, options_none, cmd_backup,
+      "Copy the database consistently while it runs" },
     { "openapi", "", 0, 0, options_none, cmd_openapi, "Print the OpenAPI description" },
     { "errors", "", 0, 0, options_errors, cmd_errors, "Print the table of errors" },
-    { "config", "", 0, 0, options_config, cmd_config, "Show the settings, their values and where they come from" },
+    { "config", "", 0, 0, options_config, cmd_config,
+      "Show the settings, their values and where they come from" },
     { "version", "", 0, 0, options_none, cmd_version, "Print the version" },
     { 0 },
 };
@@ -33,11 +40,15 @@ static void usage(FILE *to)
 {
     fputs("usage: tessera COMMAND [--setting VALUE …] [options]\n\n", to);
     for (const struct command *c = commands; c->name; c++) {
-        fprintf(to, "  %s%s%-*s %s\n", c->name, *c->words ? " " : "", (int)(24 - strlen(c->name)), c->words, c->doc);
+        fprintf(to, "  %s%s%-*s %s\n", c->name, *c->words ? " " : "", (int)(24 - strlen(c->name)),
+                c->words, c->doc);
         for (const struct option_row *o = c->options; o->name; o++)
-            fprintf(to, "      --%s%-*s %s\n", o->name, (int)(20 - strlen(o->name)), o->is_flag ? "" : " VALUE", o->doc);
+            fprintf(to, "      --%s%-*s %s\n", o->name, (int)(20 - strlen(o->name)),
+                    o->is_flag ? "" : " VALUE", o->doc);
     }
-    fputs("\nSettings come from --config FILE, TESSERA_* and flags; see `tessera config --explain`.\n", to);
+    fputs("\nSettings come from --config FILE, TESSERA_* and flags; see `tessera config "
+          "--explain`.\n",
+          to);
 }
 
 /* The longest command whose words begin argv[1…]; *used counts them. */
@@ -70,7 +81,8 @@ static int option_index(const struct command *cmd, struct str name)
     return -1;
 }
 
-static enum err_code parse_option(struct cli *c, const struct command *cmd, int argc, char **argv, int *i)
+static enum err_code parse_option(struct cli *c, const struct command *cmd, int argc, char **argv,
+                                  int *i)
 {
     struct str value = str_of(argv[*i] + 2);
     struct str name = str_cut(&value, '=');
@@ -92,7 +104,8 @@ static enum err_code parse_option(struct cli *c, const struct command *cmd, int 
     return ERR_NONE;
 }
 
-static enum err_code parse_words(struct cli *c, const struct command *cmd, int argc, char **argv, int from)
+static enum err_code parse_words(struct cli *c, const struct command *cmd, int argc, char **argv,
+                                 int from)
 {
     for (int i = from; i < argc; i++) {
         if (!strncmp(argv[i], "--", 2)) {
@@ -149,7 +162,8 @@ static int run(struct cli *c)
     if (!e)
         e = running->run(c);
     if (e)
-        fprintf(stderr, "tessera: " STR_FMT "\n", STR_ARG(c->cx->err_text.p ? c->cx->err_text : str_of(err_info(e)->text)));
+        fprintf(stderr, "tessera: " STR_FMT "\n",
+                STR_ARG(c->cx->err_text.p ? c->cx->err_text : str_of(err_info(e)->text)));
     for (size_t i = 1; e && i < c->cx->n_fields; i++)
         fprintf(stderr, "tessera: " STR_FMT "\n", STR_ARG(c->cx->fields[i].text));
     return e == ERR_NONE ? 0 : e == ERR_USAGE ? 2 : 1;
@@ -160,7 +174,8 @@ int main(int argc, char **argv)
     struct ctx cx;
     enum conf_source sources[64];
     struct cli c = { .cx = &cx, .sources = sources };
-    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h"))) {
+    if (argc > 1 &&
+        (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h"))) {
         usage(stdout);
         return 0;
     }

@@ -18,8 +18,8 @@ CALLS = 21
 # half of the rows. A row without a call, one that fails and one whose answer lacks the field are
 # reported as not measured, which counts as a target not reached.
 STATS_CALLS = (
-    ("per-token stats", "requests_today", ("cli", "token", "show", "{token}", "--json")),
-    ("dashboard", "active_tokens", None),
+    ("per-token stats", "requests_today", ("cli", "stats", "--token", "{token}", "--json")),
+    ("dashboard", "active_tokens", ("cli", "stats", "--json")),
 )
 
 

@@ -8,7 +8,8 @@
 static enum err_code list(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
     struct page page;
-    enum err_code e = comment_list(cx, db, &rq->caller, rq->params[0], rq->query, rq->app->cursor_key, &page);
+    enum err_code e =
+        comment_list(cx, db, &rq->caller, rq->params[0], rq->query, rq->app->cursor_key, &page);
     if (!e)
         page_put(cx, rq, rp, &rec_comment, &page);
     return e;
@@ -20,7 +21,8 @@ static enum err_code create(struct ctx *cx, struct req *rq, struct db *db, struc
     enum err_code e = comment_create(cx, db, &rq->caller, rq->params[0], rq->body, &c);
     if (e)
         return e;
-    reply_header(rp, "Location", str_printf(&cx->arena, "/v1/tickets/" STR_FMT "/comments", STR_ARG(c.ticket_id)));
+    reply_header(rp, "Location",
+                 str_printf(&cx->arena, "/v1/tickets/" STR_FMT "/comments", STR_ARG(c.ticket_id)));
     rec_encode(&rp->body, &rec_comment, &c);
     return ERR_NONE;
 }
@@ -33,9 +35,11 @@ static const struct route routes[] = {
       .status = 200,
       .query = &rec_comment_query,
       .reply = &rec_comment,
-      .reply_schema = "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":false,\"properties\":{"
-                      "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Comment\"}},"
-                      "\"next_cursor\":{\"type\":[\"string\",\"null\"]}}}",
+      .reply_schema =
+          "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":"
+          "false,\"properties\":{"
+          "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Comment\"}},"
+          "\"next_cursor\":{\"type\":[\"string\",\"null\"]}}}",
       .handler = list,
       .id = "listComments",
       .tag = TAG,

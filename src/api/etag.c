@@ -12,7 +12,8 @@ static bool tag_version(struct str tag, bool may_be_weak, int64_t *version)
     tag = str_trim(tag);
     if (may_be_weak && str_starts(tag, STR("W/")))
         tag = str_sub(tag, 2, tag.n);
-    return tag.n > 3 && str_starts(tag, STR("\"v")) && tag.p[tag.n - 1] == '"' && str_to_i64(str_sub(tag, 2, tag.n - 3), version);
+    return tag.n > 3 && str_starts(tag, STR("\"v")) && tag.p[tag.n - 1] == '"' &&
+           str_to_i64(str_sub(tag, 2, tag.n - 3), version);
 }
 
 void etag_if_match(const struct req *rq, struct versions *out)

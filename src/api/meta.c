@@ -1,6 +1,7 @@
 /* What needs no token: health, readiness, metrics, the API description and its page. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "assets.h"
 #include "openapi.h"
@@ -27,19 +28,21 @@ static enum err_code readyz(struct ctx *cx, struct req *rq, struct db *db, struc
 
 static void gauge(struct buf *b, const char *name, const char *type, const char *help, int64_t v)
 {
-    buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, type, name, (long long)v);
+    buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, type, name,
+               (long long)v);
 }
 
 static int64_t resident_bytes(void)
 {
-    long long pages = 0, resident = 0;
+    char text[256];
+    int64_t pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f)
         return 0;
-    if (fscanf(f, "%lld %lld", &pages, &resident) != 2)
-        resident = 0;
+    struct str rest = { text, fread(text, 1, sizeof text, f) };
     fclose(f);
-    return resident * 4096;
+    str_cut(&rest, ' '); /* the whole size; the resident one follows */
+    return str_to_i64(str_cut(&rest, ' '), &pages) ? pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
 static enum err_code metrics(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
@@ -52,19 +55,26 @@ static enum err_code metrics(struct ctx *cx, struct req *rq, struct db *db, stru
     usage_counters(rq->app->usage, &us);
     rp->content_type = "text/plain; version=0.0.4; charset=utf-8";
     rq->app->metrics(b);
-    gauge(b, "tessera_store_commits_total", "counter", "Transactions committed by the writers.", st.batches);
+    gauge(b, "tessera_store_commits_total", "counter", "Transactions committed by the writers.",
+          st.batches);
     gauge(b, "tessera_store_units_total", "counter", "Writes in those transactions.", st.units);
-    gauge(b, "tessera_store_reruns_total", "counter", "Batches run again with each write apart.", st.reruns);
-    gauge(b, "tessera_store_commit_failures_total", "counter", "Transactions that could not be committed.", st.commit_failures);
-    gauge(b, "tessera_store_commit_microseconds_total", "counter", "Time spent in COMMIT.", st.commit_us_sum);
+    gauge(b, "tessera_store_reruns_total", "counter", "Batches run again with each write apart.",
+          st.reruns);
+    gauge(b, "tessera_store_commit_failures_total", "counter",
+          "Transactions that could not be committed.", st.commit_failures);
+    gauge(b, "tessera_store_commit_microseconds_total", "counter", "Time spent in COMMIT.",
+          st.commit_us_sum);
     gauge(b, "tessera_store_queue", "gauge", "Writes waiting.", st.queued);
     gauge(b, "tessera_store_wal_bytes", "gauge", "Size of SQLite's write-ahead log.", st.wal_bytes);
     gauge(b, "tessera_usage_noted_total", "counter", "Requests handed to the usage log.", us.noted);
-    gauge(b, "tessera_usage_dropped_total", "counter", "Requests whose detail was dropped (their counts are kept).", us.dropped);
+    gauge(b, "tessera_usage_dropped_total", "counter",
+          "Requests whose detail was dropped (their counts are kept).", us.dropped);
     gauge(b, "tessera_usage_stored_total", "counter", "Usage rows stored.", us.stored);
-    gauge(b, "tessera_usage_flush_failures_total", "counter", "Usage flushes that failed and were tried again.", us.flush_failures);
+    gauge(b, "tessera_usage_flush_failures_total", "counter",
+          "Usage flushes that failed and were tried again.", us.flush_failures);
     gauge(b, "tessera_tokens", "gauge", "Live tokens.", token_dir_count(rq->app->tokens));
-    gauge(b, "process_start_time_seconds", "gauge", "Start of the process, unix time.", rq->app->started_ms / 1000);
+    gauge(b, "process_start_time_seconds", "gauge", "Start of the process, unix time.",
+          rq->app->started_ms / 1000);
     gauge(b, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
     return ERR_NONE;
 }
@@ -79,12 +89,13 @@ static enum err_code openapi(struct ctx *cx, struct req *rq, struct db *db, stru
 static enum err_code put_asset(struct ctx *cx, struct req *rq, struct reply *rp, const char *name)
 {
     for (const struct asset *a = assets; a->name; a++) {
-        if (strcmp(a->name, name))
+        if (strcmp(a->name, name) != 0)
             continue;
         reply_header(rp, "Cache-Control", STR("no-cache"));
         reply_header(rp, "ETag", str_of(a->etag));
         reply_header(rp, "Content-Security-Policy",
-                     STR("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+                     STR("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+                         "img-src 'self' data:; connect-src 'self'; "
                          "base-uri 'none'; frame-ancestors 'none'"));
         rp->content_type = a->type;
         if (str_eq(rq->if_none_match, str_of(a->etag))) {
@@ -111,23 +122,76 @@ static enum err_code docs_file(struct ctx *cx, struct req *rq, struct db *db, st
 }
 
 #define STATUS_SCHEMA(word)                                                                        \
-    "{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":{\"const\":\"" word "\"},\"version\":{\"type\":\"string\"}}," \
+    "{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":{\"const\":\"" word \
+    "\"},\"version\":{\"type\":\"string\"}},"                                                      \
     "\"additionalProperties\":false}"
 
 static const struct route routes[] = {
-    { .method = "GET", .path = "/healthz", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .reply_schema = STATUS_SCHEMA("ok"),
-      .handler = healthz, .id = "healthz", .tag = TAG, .summary = "Is the process up", .doc = "Answers as long as the process runs." },
-    { .method = "GET", .path = "/readyz", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .reply_schema = STATUS_SCHEMA("ready"),
-      .handler = readyz, .id = "readyz", .tag = TAG, .summary = "Can the server work",
+    { .method = "GET",
+      .path = "/healthz",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .reply_schema = STATUS_SCHEMA("ok"),
+      .handler = healthz,
+      .id = "healthz",
+      .tag = TAG,
+      .summary = "Is the process up",
+      .doc = "Answers as long as the process runs." },
+    { .method = "GET",
+      .path = "/readyz",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .reply_schema = STATUS_SCHEMA("ready"),
+      .handler = readyz,
+      .id = "readyz",
+      .tag = TAG,
+      .summary = "Can the server work",
       .doc = "200 when the database answers and all migrations are applied, else 503." },
-    { .method = "GET", .path = "/metrics", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/plain", .handler = metrics, .id = "metrics",
-      .tag = TAG, .summary = "Metrics", .doc = "Prometheus text format." },
-    { .method = "GET", .path = "/openapi.json", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200,
-      .reply_schema = "{\"type\":\"object\"}", .handler = openapi, .id = "openapi", .tag = TAG, .summary = "This description",
+    { .method = "GET",
+      .path = "/metrics",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .media = "text/plain",
+      .handler = metrics,
+      .id = "metrics",
+      .tag = TAG,
+      .summary = "Metrics",
+      .doc = "Prometheus text format." },
+    { .method = "GET",
+      .path = "/openapi.json",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .reply_schema = "{\"type\":\"object\"}",
+      .handler = openapi,
+      .id = "openapi",
+      .tag = TAG,
+      .summary = "This description",
       .doc = "OpenAPI 3.1." },
-    { .method = "GET", .path = "/docs", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/html", .handler = docs_page, .id = "docs",
-      .tag = TAG, .summary = "API reference page", .doc = "A page to read and try the API; needs no other host." },
-    { .method = "GET", .path = "/docs/{file}", .flags = ROUTE_PUBLIC, .run = RUN_NOW, .status = 200, .media = "text/html,text/css,text/javascript,image/png", .handler = docs_file,
-      .id = "docsFile", .tag = TAG, .summary = "Files of the API reference page", .doc = "Scripts and styles of /docs." },
+    { .method = "GET",
+      .path = "/docs",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .media = "text/html",
+      .handler = docs_page,
+      .id = "docs",
+      .tag = TAG,
+      .summary = "API reference page",
+      .doc = "A page to read and try the API; needs no other host." },
+    { .method = "GET",
+      .path = "/docs/{file}",
+      .flags = ROUTE_PUBLIC,
+      .run = RUN_NOW,
+      .status = 200,
+      .media = "text/html,text/css,text/javascript,image/png",
+      .handler = docs_file,
+      .id = "docsFile",
+      .tag = TAG,
+      .summary = "Files of the API reference page",
+      .doc = "Scripts and styles of /docs." },
 };
 const struct route_table routes_meta = { routes, sizeof routes / sizeof *routes };

@@ -10,7 +10,8 @@
 #include "../base/json.h"
 
 #define DOC_DESCRIPTION                                                                            \
-    "One self-hosted server that gives a product its integration layer. Authenticate with `Authorization: Bearer stk_…`; every answer " \
+    "One self-hosted server that gives a product its integration layer. Authenticate with "        \
+    "`Authorization: Bearer stk_…`; every answer "                                               \
     "to a valid token carries `RateLimit` and `RateLimit-Policy`."
 
 static void put_str(struct buf *b, const char *key, const char *text)
@@ -42,16 +43,25 @@ static void put_schema(struct buf *b, const struct rec *r, bool is_reply, unsign
 }
 
 #define ERROR_SCHEMAS                                                                              \
-    "\"IntegrationError\":{\"type\":\"object\",\"required\":[\"error\",\"message\"],\"additionalProperties\":false,\"properties\":{" \
-    "\"error\":{\"type\":\"string\",\"description\":\"Error code\"},\"message\":{\"type\":\"string\"},\"details\":{\"type\":\"string\"}}}," \
-    "\"FieldError\":{\"type\":\"object\",\"required\":[\"field\",\"code\",\"message\"],\"additionalProperties\":false,\"properties\":{" \
-    "\"field\":{\"type\":\"string\"},\"code\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"}}}," \
-    "\"ItemError\":{\"type\":\"object\",\"required\":[\"code\",\"message\",\"errors\"],\"additionalProperties\":false,\"properties\":{" \
-    "\"code\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"},\"errors\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/FieldError\"}}}}," \
-    "\"Problem\":{\"type\":\"object\",\"description\":\"RFC 9457 problem details\",\"required\":[\"type\",\"title\",\"status\",\"detail\",\"code\"," \
-    "\"request_id\",\"errors\"],\"additionalProperties\":false,\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":\"string\"}," \
-    "\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"},\"code\":{\"type\":\"string\"},\"request_id\":{\"type\":\"string\"}," \
-    "\"violated-policies\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}," \
+    "\"IntegrationError\":{\"type\":\"object\",\"required\":[\"error\",\"message\"],"              \
+    "\"additionalProperties\":false,\"properties\":{"                                              \
+    "\"error\":{\"type\":\"string\",\"description\":\"Error "                                      \
+    "code\"},\"message\":{\"type\":\"string\"},\"details\":{\"type\":\"string\"}}},"               \
+    "\"FieldError\":{\"type\":\"object\",\"required\":[\"field\",\"code\",\"message\"],"           \
+    "\"additionalProperties\":false,\"properties\":{"                                              \
+    "\"field\":{\"type\":\"string\"},\"code\":{\"type\":\"string\"},\"message\":{\"type\":"        \
+    "\"string\"}}},"                                                                               \
+    "\"ItemError\":{\"type\":\"object\",\"required\":[\"code\",\"message\",\"errors\"],"           \
+    "\"additionalProperties\":false,\"properties\":{"                                              \
+    "\"code\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"},\"errors\":{\"type\":"       \
+    "\"array\",\"items\":{\"$ref\":\"#/components/schemas/FieldError\"}}}},"                       \
+    "\"Problem\":{\"type\":\"object\",\"description\":\"RFC 9457 problem "                         \
+    "details\",\"required\":[\"type\",\"title\",\"status\",\"detail\",\"code\","                   \
+    "\"request_id\",\"errors\"],\"additionalProperties\":false,\"properties\":{\"type\":{"         \
+    "\"type\":\"string\"},\"title\":{\"type\":\"string\"},"                                        \
+    "\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"},\"code\":{\"type\":"       \
+    "\"string\"},\"request_id\":{\"type\":\"string\"},"                                            \
+    "\"violated-policies\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"                  \
     "\"errors\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/FieldError\"}}}}"
 
 static void put_schemas(struct buf *b)
@@ -84,7 +94,8 @@ static bool name_is_id(const char *name)
     return n > 3 && !strcmp(name + n - 3, "_id");
 }
 
-static void put_parameter(struct buf *b, const char *name, const char *in, bool is_required, const char *doc, const struct field *f)
+static void put_parameter(struct buf *b, const char *name, const char *in, bool is_required,
+                          const char *doc, const struct field *f)
 {
     if (b->p[b->n - 1] != '[')
         buf_char(b, ',');
@@ -100,7 +111,9 @@ static void put_parameter(struct buf *b, const char *name, const char *in, bool 
     if (f)
         field_schema(b, f, false);
     else
-        buf_lit(b, !strcmp(in, "path") && name_is_id(name) ? "{\"type\":\"string\",\"format\":\"uuid\"}" : "{\"type\":\"string\"}");
+        buf_lit(b, !strcmp(in, "path") && name_is_id(name)
+                       ? "{\"type\":\"string\",\"format\":\"uuid\"}"
+                       : "{\"type\":\"string\"}");
     buf_char(b, '}');
 }
 
@@ -125,11 +138,15 @@ static void put_parameters(struct buf *b, const struct route *r)
         put_parameter(b, f->name, "query", f->flags & F_REQUIRED, f->doc, f);
     }
     if (!strcmp(r->method, "POST"))
-        put_parameter(b, "Idempotency-Key", "header", false, "Makes a retry safe: the first answer is kept for 24 hours and given again", NULL);
+        put_parameter(b, "Idempotency-Key", "header", false,
+                      "Makes a retry safe: the first answer is kept for 24 hours and given again",
+                      NULL);
     if (r->flags & ROUTE_IF_MATCH)
-        put_parameter(b, "If-Match", "header", false, "ETag that the resource must still have (else 412)", NULL);
+        put_parameter(b, "If-Match", "header", false,
+                      "ETag that the resource must still have (else 412)", NULL);
     if (r->flags & ROUTE_ETAG && !strcmp(r->method, "GET"))
-        put_parameter(b, "If-None-Match", "header", false, "ETag that is known (304 when it still holds)", NULL);
+        put_parameter(b, "If-None-Match", "header", false,
+                      "ETag that is known (304 when it still holds)", NULL);
     buf_char(b, ']');
 }
 
@@ -137,12 +154,15 @@ static void put_body(struct buf *b, const struct route *r)
 {
     if (!r->body && !(r->flags & ROUTE_ARRAY_BODY))
         return;
-    buf_lit(b, ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
+    buf_lit(b,
+            ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
     if (r->body)
         buf_printf(b, "{\"$ref\":\"#/components/schemas/%s\"}", r->body->name);
     else
-        buf_lit(b, "{\"type\":\"object\",\"required\":[\"tickets\"],\"additionalProperties\":false,\"properties\":{\"tickets\":{"
-                   "\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,\"items\":{\"$ref\":\"#/components/schemas/TicketNew\"}}}}");
+        buf_lit(b, "{\"type\":\"object\",\"required\":[\"tickets\"],\"additionalProperties\":false,"
+                   "\"properties\":{\"tickets\":{"
+                   "\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,\"items\":{\"$ref\":\"#/"
+                   "components/schemas/TicketNew\"}}}}");
     buf_lit(b, "}}}");
 }
 
@@ -150,14 +170,20 @@ static void put_body(struct buf *b, const struct route *r)
 
 static void put_success(struct buf *b, const struct route *r)
 {
-    buf_printf(b, "\"%d\":{\"description\":\"%s\"", r->status, r->status == 201 ? "Created" : r->status == 204 ? "Done" : "OK");
+    buf_printf(b, "\"%d\":{\"description\":\"%s\"", r->status,
+               r->status == 201   ? "Created"
+               : r->status == 204 ? "Done"
+                                  : "OK");
     if (r->reply || r->reply_schema) {
         buf_lit(b, ",\"content\":{\"application/json\":{\"schema\":");
         if (r->reply_schema)
             buf_lit(b, r->reply_schema);
         else if (r->wrap)
-            buf_printf(b, "{\"type\":\"object\",\"required\":[\"%s\"],\"additionalProperties\":false,\"properties\":{\"%s\":{\"$ref\":"
-                          "\"#/components/schemas/%s\"}}}", r->wrap, r->wrap, r->reply->name);
+            buf_printf(b,
+                       "{\"type\":\"object\",\"required\":[\"%s\"],\"additionalProperties\":false,"
+                       "\"properties\":{\"%s\":{\"$ref\":"
+                       "\"#/components/schemas/%s\"}}}",
+                       r->wrap, r->wrap, r->reply->name);
         else
             buf_printf(b, "{\"$ref\":\"#/components/schemas/%s\"}", r->reply->name);
         buf_lit(b, "}}");
@@ -182,44 +208,31 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     switch (e) {
     case ERR_BAD_REQUEST:
     case ERR_TOO_LARGE:
-    case ERR_INTERNAL:
-        return true;
+    case ERR_INTERNAL: return true;
     case ERR_INVALID_JSON:
     case ERR_MISSING_FIELD:
-    case ERR_INVALID_FIELD:
-        return has_body;
-    case ERR_INVALID_PARAMETER:
-        return !is_v0 || has_id;
+    case ERR_INVALID_FIELD: return has_body;
+    case ERR_INVALID_PARAMETER: return !is_v0 || has_id;
     case ERR_MISSING_TOKEN:
     case ERR_INVALID_TOKEN:
     case ERR_RATE_LIMITED:
-    case ERR_VALIDATION_FAILED:
-        return !(r->flags & ROUTE_PUBLIC);
+    case ERR_VALIDATION_FAILED: return !(r->flags & ROUTE_PUBLIC);
     case ERR_INSUFFICIENT_SCOPE:
     case ERR_FORBIDDEN_ENDPOINT:
-    case ERR_FORBIDDEN_ADDRESS:
-        return !(r->flags & ROUTE_PUBLIC);
-    case ERR_NOT_FOUND:
-        return has_id;
-    case ERR_NOT_OWNER:
-        return r->flags & ROUTE_NOT_OWNER;
-    case ERR_CONFLICT:
-        return has_id && r->run == RUN_WRITE;
+    case ERR_FORBIDDEN_ADDRESS: return !(r->flags & ROUTE_PUBLIC);
+    case ERR_NOT_FOUND: return has_id;
+    case ERR_NOT_OWNER: return r->flags & ROUTE_NOT_OWNER;
+    case ERR_CONFLICT: return has_id && r->run == RUN_WRITE;
     case ERR_IDEMPOTENCY_RUNNING:
-    case ERR_IDEMPOTENCY_REUSED:
-        return is_post;
-    case ERR_PRECONDITION_FAILED:
-        return r->flags & ROUTE_IF_MATCH;
-    case ERR_UNSUPPORTED_MEDIA:
-        return has_body && !is_v0;
-    case ERR_UNAVAILABLE:
-        return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC;
+    case ERR_IDEMPOTENCY_REUSED: return is_post;
+    case ERR_PRECONDITION_FAILED: return r->flags & ROUTE_IF_MATCH;
+    case ERR_UNSUPPORTED_MEDIA: return has_body && !is_v0;
+    case ERR_UNAVAILABLE: return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC;
     case ERR_NONE:
     case ERR_METHOD_NOT_ALLOWED:
     case ERR_UNIQUE:
     case ERR_USAGE:
-    case ERR_COUNT:
-        return false;
+    case ERR_COUNT: return false;
     }
     return false;
 }
@@ -231,7 +244,8 @@ static int err_status(const struct route *r, enum err_code e)
 
 static const char *err_wire(const struct route *r, int e)
 {
-    return r->flags & ROUTE_V0 ? err_info((enum err_code)e)->v0_code : err_info((enum err_code)e)->code;
+    return r->flags & ROUTE_V0 ? err_info((enum err_code)e)->v0_code
+                               : err_info((enum err_code)e)->code;
 }
 
 /* The codes of one status, each once. */
@@ -245,14 +259,17 @@ static void put_error(struct buf *b, const struct route *r, int status)
         if (!route_may_fail(r, (enum err_code)e) || err_status(r, (enum err_code)e) != status)
             continue;
         for (int k = 1; k < e; k++)
-            is_told |= route_may_fail(r, (enum err_code)k) && err_status(r, (enum err_code)k) == status && !strcmp(err_wire(r, k), err_wire(r, e));
+            is_told |= route_may_fail(r, (enum err_code)k) &&
+                       err_status(r, (enum err_code)k) == status &&
+                       !strcmp(err_wire(r, k), err_wire(r, e));
         if (is_told)
             continue;
         buf_printf(b, "%s%s", sep, err_wire(r, e));
         sep = ", ";
     }
     buf_printf(b, "\",\"content\":{\"%s\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}",
-               is_v0 ? "application/json" : "application/problem+json", is_v0 ? "IntegrationError" : "Problem");
+               is_v0 ? "application/json" : "application/problem+json",
+               is_v0 ? "IntegrationError" : "Problem");
 }
 
 static void put_responses(struct buf *b, const struct route *r)
@@ -272,8 +289,11 @@ static void put_responses(struct buf *b, const struct route *r)
 
 static void put_operation(struct buf *b, const struct route *r)
 {
-    const char *method = !strcmp(r->method, "GET") ? "get" : !strcmp(r->method, "POST") ? "post" : !strcmp(r->method, "PATCH") ? "patch"
-                         : !strcmp(r->method, "PUT") ? "put" : "delete";
+    const char *method = !strcmp(r->method, "GET")     ? "get"
+                         : !strcmp(r->method, "POST")  ? "post"
+                         : !strcmp(r->method, "PATCH") ? "patch"
+                         : !strcmp(r->method, "PUT")   ? "put"
+                                                       : "delete";
     buf_printf(b, "\"%s\":{", method);
     put_str(b, "operationId", r->id);
     buf_lit(b, ",\"tags\":[");
@@ -344,19 +364,23 @@ enum err_code openapi_print(struct ctx *cx, struct buf *out)
 {
     struct buf b;
     buf_init(&b, &cx->arena, OPENAPI_MAX);
-    buf_lit(&b, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Tessera\",\"version\":\"" TESSERA_VERSION "\",\"license\":{\"name\":\"Apache-2.0\","
-                "\"identifier\":\"Apache-2.0\"},\"description\":");
+    buf_lit(&b,
+            "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Tessera\",\"version\":\"" TESSERA_VERSION
+            "\",\"license\":{\"name\":\"Apache-2.0\","
+            "\"identifier\":\"Apache-2.0\"},\"description\":");
     json_write_str(&b, str_of(DOC_DESCRIPTION));
     buf_lit(&b, "},\"security\":[{\"token\":[]}]");
     put_paths(&b);
-    buf_lit(&b, ",\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"Integration token "
+    buf_lit(&b, ",\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":"
+                "\"bearer\",\"description\":\"Integration token "
                 "(stk_…)\"}},");
     put_schemas(&b);
     buf_lit(&b, "}}");
     json_error_t why;
     json_t *doc = json_loadb(b.p, b.n, JSON_REJECT_DUPLICATES, &why);
     if (b.over || !doc)
-        return fail(cx, INTERNAL, "openapi: %s at %d", b.over ? "too large" : why.text, why.position);
+        return fail(cx, INTERNAL, "openapi: %s at %d", b.over ? "too large" : why.text,
+                    why.position);
     char *text = json_dumps(doc, JSON_INDENT(2));
     json_decref(doc);
     BUG_IF(!text);
@@ -369,15 +393,20 @@ enum err_code openapi_print(struct ctx *cx, struct buf *out)
 void errors_markdown(struct buf *out)
 {
     static const char *const retry[] = { "no", "yes, later", "after reading the current state" };
-    buf_lit(out, "# Errors\n\nGenerated by `tessera errors --markdown` from the table in `src/base/err.h`.\n\n"
-                 "`/v1` answers `application/problem+json` (RFC 9457) with the code in `code`, the field problems in `errors`, and the "
-                 "`request_id` that the log has too. The ticket API under `/functions/v1/integration-tickets` answers\n"
+    buf_lit(out, "# Errors\n\nGenerated by `tessera errors --markdown` from the table in "
+                 "`src/base/err.h`.\n\n"
+                 "`/v1` answers `application/problem+json` (RFC 9457) with the code in `code`, the "
+                 "field problems in `errors`, and the "
+                 "`request_id` that the log has too. The ticket API under "
+                 "`/functions/v1/integration-tickets` answers\n"
                  "`{\"error\": code, \"message\": sentence, \"details\": optional}`.\n\n"
-                 "| code in /v1 | status | code in the ticket API | status | retry | meaning |\n|---|---|---|---|---|---|\n");
+                 "| code in /v1 | status | code in the ticket API | status | retry | meaning "
+                 "|\n|---|---|---|---|---|---|\n");
     for (int e = 1; e < ERR_COUNT; e++) {
         const struct err_info *i = err_info((enum err_code)e);
         if (e == ERR_USAGE)
             continue; /* command line only */
-        buf_printf(out, "| `%s` | %d | `%s` | %d | %s | %s |\n", i->code, i->status, i->v0_code, i->v0_status, retry[i->retry], i->text);
+        buf_printf(out, "| `%s` | %d | `%s` | %d | %s | %s |\n", i->code, i->status, i->v0_code,
+                   i->v0_status, retry[i->retry], i->text);
     }
 }

@@ -35,7 +35,8 @@ static void put_link(struct ctx *cx, const struct req *rq, struct reply *rp, str
         reply_header(rp, "Link", buf_view(&b));
 }
 
-void page_put(struct ctx *cx, const struct req *rq, struct reply *rp, const struct rec *r, const struct page *page)
+void page_put(struct ctx *cx, const struct req *rq, struct reply *rp, const struct rec *r,
+              const struct page *page)
 {
     buf_lit(&rp->body, "{\"data\":[");
     for (size_t i = 0; i < page->rows.n; i++) {

@@ -5,6 +5,7 @@
 #include "../core/ticket.h"
 #include "route.h"
 
-void page_put(struct ctx *cx, const struct req *rq, struct reply *rp, const struct rec *r, const struct page *page);
+void page_put(struct ctx *cx, const struct req *rq, struct reply *rp, const struct rec *r,
+              const struct page *page);
 
 #endif

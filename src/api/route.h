@@ -22,23 +22,23 @@ struct app { /* what lives as long as the server; read-only after start */
     struct token_dir *tokens;
     struct usage *usage;
     struct cursor_key cursor_key;
-    const struct conf *conf;                  /* settings: api/settings.h */
-    void (*metrics)(struct buf *out);         /* the server's own part of /metrics */
-    struct str openapi;                       /* /openapi.json */
+    const struct conf *conf;          /* settings: api/settings.h */
+    void (*metrics)(struct buf *out); /* the server's own part of /metrics */
+    struct str openapi;               /* /openapi.json */
     int64_t started_ms;
 };
 
 struct req {
     const struct app *app;
     const struct route *route;
-    struct str method, path;                  /* as sent, path without query */
-    struct str query_text;                    /* as sent, without the question mark; STR_NONE when there is none */
-    struct str params[ROUTE_PARAMS_MAX];      /* path parameters, decoded, in order */
+    struct str method, path; /* as sent, path without query */
+    struct str query_text;   /* as sent, without the question mark; STR_NONE when there is none */
+    struct str params[ROUTE_PARAMS_MAX]; /* path parameters, decoded, in order */
     struct caller caller;
-    const void *query;                        /* route->query's struct */
-    const void *body;                         /* route->body's struct */
-    json_t *json;                             /* the whole body when there is one */
-    struct str if_match, if_none_match;       /* raw header values or STR_NONE */
+    const void *query;                  /* route->query's struct */
+    const void *body;                   /* route->body's struct */
+    json_t *json;                       /* the whole body when there is one */
+    struct str if_match, if_none_match; /* raw header values or STR_NONE */
 };
 
 struct reply_header {
@@ -50,7 +50,7 @@ struct reply {
     const char *content_type; /* preset to application/json */
     const char *encoding;     /* Content-Encoding of a ready-made body, or NULL */
     struct buf body;
-    struct str file;          /* instead of body: static bytes that outlive the process's requests */
+    struct str file; /* instead of body: static bytes that outlive the process's requests */
     struct reply_header headers[REPLY_HEADERS_MAX];
     int n_headers;
 };
@@ -62,7 +62,7 @@ enum route_run {
     RUN_WRITE, /* a unit of the group commit */
 };
 enum route_flag {
-    ROUTE_V0 = 1,         /* the document's error form and leniency (unknown fields, any content type) */
+    ROUTE_V0 = 1, /* the document's error form and leniency (unknown fields, any content type) */
     ROUTE_PUBLIC = 2,     /* no token, no usage row, not in the rate limit */
     ROUTE_ARRAY_BODY = 4, /* req->json is used directly; no body table */
     ROUTE_IF_MATCH = 8,   /* documents If-Match / 412 */
@@ -76,16 +76,17 @@ struct route {
     uint64_t scope;   /* mask needed; 0 = any valid token */
     unsigned flags;
     enum route_run run;
-    int status;       /* of success */
+    int status; /* of success */
     const struct rec *query;
     const struct rec *body;
     unsigned body_mode;      /* enum rec_mode */
     const struct rec *reply; /* NULL: no body, or reply_schema */
     const char *wrap;        /* member that holds the reply object ("ticket"), NULL = bare */
-    const char *media;        /* content types of the answer, comma separated; NULL = application/json */
-    const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of reply's name */
+    const char *media; /* content types of the answer, comma separated; NULL = application/json */
+    const char *
+        reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
-    const char *id;      /* operationId */
+    const char *id; /* operationId */
     const char *tag;
     const char *summary;
     const char *doc;

@@ -6,47 +6,73 @@
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 
-#define S(key, member, type, flags, def, doc) { key, type, flags, offsetof(struct conf, member), def, 0, 0, NULL, doc }
-#define N(key, member, def, min, max, doc) { key, CONF_INT, 0, offsetof(struct conf, member), def, min, max, NULL, doc }
-#define W(key, member, flags, def, words, doc) { key, CONF_STR, flags, offsetof(struct conf, member), def, 0, 0, words, doc }
+#define S(key, member, type, flags, def, doc)                                                      \
+    {                                                                                              \
+        key, type, flags, offsetof(struct conf, member), def, 0, 0, NULL, doc                      \
+    }
+#define N(key, member, def, min, max, doc)                                                         \
+    {                                                                                              \
+        key, CONF_INT, 0, offsetof(struct conf, member), def, min, max, NULL, doc                  \
+    }
+#define W(key, member, flags, def, words, doc)                                                     \
+    {                                                                                              \
+        key, CONF_STR, flags, offsetof(struct conf, member), def, 0, 0, words, doc                 \
+    }
 
 static const struct conf_row rows[] = {
-    S("listen", listen, CONF_STR, 0, "127.0.0.1:8080", "Address and port to listen on; port 0 picks a free one."),
+    S("listen", listen, CONF_STR, 0, "127.0.0.1:8080",
+      "Address and port to listen on; port 0 picks a free one."),
     S("database", database, CONF_STR, CONF_SECRET, "sqlite:tessera.db",
       "sqlite:PATH, or postgresql://user:password@host/name (any libpq URI)."),
     S("master_key", master_key, CONF_KEY, CONF_SECRET, NULL,
-      "64 hex digits, or a file that holds them: the root of every key the server derives. Without it list cursors end with the "
+      "64 hex digits, or a file that holds them: the root of every key the server derives. Without "
+      "it list cursors end with the "
       "process."),
-    S("tls_cert", tls_cert, CONF_STR, 0, NULL, "PEM file with the certificate chain; TLS is on when it and tls_key are set. Read again "
-                                               "on SIGHUP."),
-    S("tls_key", tls_key, CONF_STR, 0, NULL, "PEM file with the private key. Read again on SIGHUP."),
-    W("log_level", log_level, CONF_RELOAD, "info", log_levels, "Least severe lines that are written."),
+    S("tls_cert", tls_cert, CONF_STR, 0, NULL,
+      "PEM file with the certificate chain; TLS is on when it and tls_key are set. Read again "
+      "on SIGHUP."),
+    S("tls_key", tls_key, CONF_STR, 0, NULL,
+      "PEM file with the private key. Read again on SIGHUP."),
+    W("log_level", log_level, CONF_RELOAD, "info", log_levels,
+      "Least severe lines that are written."),
     W("log_format", log_format, 0, "text", log_formats, "Form of the log lines on stderr."),
     S("trusted_proxies", trusted_proxies, CONF_CIDRS, 0, NULL,
       "Addresses or CIDRs of reverse proxies whose X-Forwarded-For is believed (comma separated)."),
-    S("cors_origins", cors_origins, CONF_STR, 0, NULL, "Origins that browsers may call from (comma separated), or *; empty allows none."),
+    S("cors_origins", cors_origins, CONF_STR, 0, NULL,
+      "Origins that browsers may call from (comma separated), or *; empty allows none."),
     N("event_threads", event_threads, "2", 1, 64, "Threads that read requests and send answers."),
-    N("max_connections", max_connections, "10000", 16, 1000000, "Open connections over all; more wait to be accepted."),
-    N("max_connections_per_ip", max_connections_per_ip, "0", 0, 1000000, "Open connections of one peer address; 0 = no limit (behind a "
-                                                                         "proxy all have its address)."),
-    N("header_timeout_s", header_timeout_s, "10", 1, 3600, "Time for the request line and the headers to arrive, in seconds."),
+    N("max_connections", max_connections, "10000", 16, 1000000,
+      "Open connections over all; more wait to be accepted."),
+    N("max_connections_per_ip", max_connections_per_ip, "0", 0, 1000000,
+      "Open connections of one peer address; 0 = no limit (behind a "
+      "proxy all have its address)."),
+    N("header_timeout_s", header_timeout_s, "10", 1, 3600,
+      "Time for the request line and the headers to arrive, in seconds."),
     N("body_timeout_s", body_timeout_s, "30", 1, 3600, "Time for the body to arrive, in seconds."),
-    N("idle_timeout_s", idle_timeout_s, "60", 1, 3600, "How long a quiet connection is kept open, in seconds."),
-    N("send_timeout_s", send_timeout_s, "60", 1, 3600, "Time for the client to take the answer, in seconds."),
-    N("drain_timeout_s", drain_timeout_s, "8", 1, 600, "How long running requests may go on after SIGTERM, in seconds."),
-    N("bad_token_limit", bad_token_limit, "60", 0, 1000000, "Wrong tokens accepted from one address a minute before it is answered 429; 0 "
-                                                            "= no limit."),
+    N("idle_timeout_s", idle_timeout_s, "60", 1, 3600,
+      "How long a quiet connection is kept open, in seconds."),
+    N("send_timeout_s", send_timeout_s, "60", 1, 3600,
+      "Time for the client to take the answer, in seconds."),
+    N("drain_timeout_s", drain_timeout_s, "8", 1, 600,
+      "How long running requests may go on after SIGTERM, in seconds."),
+    N("bad_token_limit", bad_token_limit, "60", 0, 1000000,
+      "Wrong tokens accepted from one address a minute before it is answered 429; 0 "
+      "= no limit."),
     { "usage_payload", CONF_BOOL, 0, offsetof(struct conf, usage_payload), "true", 0, 0, NULL,
       "Keep the (redacted) bodies of POST and PATCH in the usage log." },
-    N("usage_detail_days", usage_detail_days, "30", 1, 3650, "Days the usage log keeps each request; the counts are kept longer."),
-    N("usage_buffer", usage_buffer, "65536", 1024, 10000000, "Requests that may wait to be written to the usage log; past it only counts "
-                                                             "are kept."),
-    N("pg_writers", pg_writers, "2", 1, 16, "PostgreSQL connections that write, each with group commit."),
+    N("usage_detail_days", usage_detail_days, "30", 1, 3650,
+      "Days the usage log keeps each request; the counts are kept longer."),
+    N("usage_buffer", usage_buffer, "65536", 1024, 10000000,
+      "Requests that may wait to be written to the usage log; past it only counts "
+      "are kept."),
+    N("pg_writers", pg_writers, "2", 1, 16,
+      "PostgreSQL connections that write, each with group commit."),
     N("pg_readers", pg_readers, "8", 1, 64, "PostgreSQL connections that read."),
-    N("queue_max", queue_max, "20000", 64, 10000000, "Writes that may wait for the store; more are answered 503."),
+    N("queue_max", queue_max, "20000", 64, 10000000,
+      "Writes that may wait for the store; more are answered 503."),
     { "first_run", CONF_BOOL, 0, offsetof(struct conf, first_run), "false", 0, 0, NULL,
       "On an empty database make an admin and a token and print them once (make run sets it)." },
-    { "x_ratelimit_headers", CONF_BOOL, 0, offsetof(struct conf, x_ratelimit_headers), "false", 0, 0, NULL,
-      "Also send X-RateLimit-Limit, -Remaining and -Reset." },
+    { "x_ratelimit_headers", CONF_BOOL, 0, offsetof(struct conf, x_ratelimit_headers), "false", 0,
+      0, NULL, "Also send X-RateLimit-Limit, -Remaining and -Reset." },
 };
 const struct conf_table conf_table = { rows, sizeof rows / sizeof *rows, sizeof(struct conf) };

@@ -62,11 +62,8 @@ static enum err_code update(struct ctx *cx, struct req *rq, struct db *db, struc
     return e;
 }
 
-static enum err_code delete(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
-{
-    (void)rp;
-    struct versions allowed;
-    etag_if_match(rq, &allowed);
+static enum err_code delete (struct ctx *cx, struct req *rq, struct db *db, struct reply *rp) {
+    (void)rp; struct versions allowed; etag_if_match(rq, &allowed);
     return ticket_delete(cx, db, &rq->caller, rq->params[0], &allowed);
 }
 
@@ -75,7 +72,8 @@ static enum err_code delete(struct ctx *cx, struct req *rq, struct db *db, struc
 static void put_item_error(struct ctx *cx, struct reply *rp)
 {
     const struct err_info *info = err_info(cx->err);
-    buf_printf(&rp->body, "{\"status\":%d,\"error\":{\"code\":\"%s\",\"message\":", info->status, info->code);
+    buf_printf(&rp->body, "{\"status\":%d,\"error\":{\"code\":\"%s\",\"message\":", info->status,
+               info->code);
     json_write_str(&rp->body, cx->err_text.p ? cx->err_text : str_of(info->text));
     buf_lit(&rp->body, ",\"errors\":[");
     for (size_t i = 0; i < cx->n_fields; i++) {
@@ -96,12 +94,14 @@ static void put_item_ticket(struct reply *rp, const struct ticket *t)
 }
 
 /* One item: its own problems are its own result; a failure of the store ends the whole request. */
-static enum err_code bulk_item(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp, json_t *item)
+static enum err_code bulk_item(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp,
+                               json_t *item)
 {
     struct ticket_new in;
     struct ticket t;
-    enum err_code e = json_is_object(item) ? rec_decode(cx, &rec_ticket_new, item, REC_REFUSE_UNKNOWN, STR_NONE, &in)
-                                           : fail(cx, INVALID_FIELD, "A ticket must be a JSON object");
+    enum err_code e = json_is_object(item)
+                          ? rec_decode(cx, &rec_ticket_new, item, REC_REFUSE_UNKNOWN, STR_NONE, &in)
+                          : fail(cx, INVALID_FIELD, "A ticket must be a JSON object");
     if (!e)
         e = ticket_create(cx, db, &rq->caller, &in, &t);
     if (e && err_info(e)->status >= 500)
@@ -123,11 +123,14 @@ static enum err_code bulk_items(struct ctx *cx, const struct req *rq, json_t **i
         return fail(cx, INVALID_FIELD, "The body must be a JSON object");
     json_object_foreach(rq->json, name, value)
         if (value != *items)
-            ctx_fail_field(cx, ERR_INVALID_FIELD, str_sub(str_of(name), 0, NAME_SHOWN_MAX), "unknown field \"%.*s\"", NAME_SHOWN_MAX, name);
+            ctx_fail_field(cx, ERR_INVALID_FIELD, str_sub(str_of(name), 0, NAME_SHOWN_MAX),
+                           "unknown field \"%.*s\"", NAME_SHOWN_MAX, name);
     if (!*items)
         ctx_fail_field(cx, ERR_MISSING_FIELD, STR("tickets"), "tickets is required");
-    else if (!json_is_array(*items) || !json_array_size(*items) || json_array_size(*items) > BULK_MAX)
-        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("tickets"), "tickets must be an array of 1 to %d tickets", BULK_MAX);
+    else if (!json_is_array(*items) || !json_array_size(*items) ||
+             json_array_size(*items) > BULK_MAX)
+        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("tickets"),
+                       "tickets must be an array of 1 to %d tickets", BULK_MAX);
     return cx->err;
 }
 
@@ -153,15 +156,21 @@ static enum err_code bulk(struct ctx *cx, struct req *rq, struct db *db, struct 
 }
 
 #define LIST_SCHEMA                                                                                \
-    "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":false,\"properties\":{" \
+    "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":false," \
+    "\"properties\":{"                                                                             \
     "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Ticket\"}},"          \
     "\"next_cursor\":{\"type\":[\"string\",\"null\"]},\"total\":{\"type\":\"integer\"}}}"
 #define BULK_SCHEMA                                                                                \
-    "{\"type\":\"object\",\"required\":[\"data\"],\"additionalProperties\":false,\"properties\":{\"data\":{\"type\":\"array\"," \
-    "\"items\":{\"oneOf\":[{\"type\":\"object\",\"required\":[\"status\",\"id\",\"ticket\"],\"additionalProperties\":false," \
-    "\"properties\":{\"status\":{\"const\":201},\"id\":{\"type\":\"string\",\"format\":\"uuid\"},\"ticket\":{\"$ref\":\"#/components/schemas/Ticket\"}}},"    \
-    "{\"type\":\"object\",\"required\":[\"status\",\"error\"],\"additionalProperties\":false,\"properties\":{"                 \
-    "\"status\":{\"type\":\"integer\",\"minimum\":400},\"error\":{\"$ref\":\"#/components/schemas/ItemError\"}}}]}}}}"
+    "{\"type\":\"object\",\"required\":[\"data\"],\"additionalProperties\":false,\"properties\":{" \
+    "\"data\":{\"type\":\"array\","                                                                \
+    "\"items\":{\"oneOf\":[{\"type\":\"object\",\"required\":[\"status\",\"id\",\"ticket\"],"      \
+    "\"additionalProperties\":false,"                                                              \
+    "\"properties\":{\"status\":{\"const\":201},\"id\":{\"type\":\"string\",\"format\":\"uuid\"}," \
+    "\"ticket\":{\"$ref\":\"#/components/schemas/Ticket\"}}},"                                     \
+    "{\"type\":\"object\",\"required\":[\"status\",\"error\"],\"additionalProperties\":false,"     \
+    "\"properties\":{"                                                                             \
+    "\"status\":{\"type\":\"integer\",\"minimum\":400},\"error\":{\"$ref\":\"#/components/"        \
+    "schemas/ItemError\"}}}]}}}}"
 
 static const struct route routes[] = {
     { .method = "GET",
@@ -204,7 +213,8 @@ static const struct route routes[] = {
       .id = "bulkCreateTickets",
       .tag = TAG,
       .summary = "Create up to 1,000 tickets",
-      .doc = "Body: {\"tickets\":[…]}. The results come in the order of the items, each with its own status; the good ones are created "
+      .doc = "Body: {\"tickets\":[…]}. The results come in the order of the items, each with its "
+             "own status; the good ones are created "
              "even when others are refused, all in one transaction." },
     { .method = "GET",
       .path = "/v1/tickets/{ticket_id}",
@@ -231,8 +241,10 @@ static const struct route routes[] = {
       .id = "updateTicket",
       .tag = TAG,
       .summary = "Change a ticket",
-      .doc = "JSON merge patch (RFC 7396): given fields change, null clears description, category and metadata. metadata is merged "
-             "at every depth. A status to or from resolved and closed needs the scope tickets:resolve." },
+      .doc = "JSON merge patch (RFC 7396): given fields change, null clears description, category "
+             "and metadata. metadata is merged "
+             "at every depth. A status to or from resolved and closed needs the scope "
+             "tickets:resolve." },
     { .method = "DELETE",
       .path = "/v1/tickets/{ticket_id}",
       .scope = SCOPE(TICKETS_WRITE),

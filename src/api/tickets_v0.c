@@ -69,8 +69,10 @@ static const struct route routes[] = {
       .flags = FLAGS,
       .run = RUN_NOW,
       .status = 200,
-      .reply_schema = "{\"type\":\"object\",\"required\":[\"status\",\"endpoints\"],\"additionalProperties\":false,\"properties\":{"
-                      "\"status\":{\"const\":\"ok\"},\"endpoints\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}",
+      .reply_schema = "{\"type\":\"object\",\"required\":[\"status\",\"endpoints\"],"
+                      "\"additionalProperties\":false,\"properties\":{"
+                      "\"status\":{\"const\":\"ok\"},\"endpoints\":{\"type\":\"array\",\"items\":{"
+                      "\"type\":\"string\"}}}}",
       .handler = health,
       .id = "v0Health",
       .tag = TAG,
@@ -110,8 +112,9 @@ static const struct route routes[] = {
       .run = RUN_WRITE,
       .status = 201,
       .body = &rec_comment_v0_new,
-      .reply_schema = "{\"type\":\"object\",\"required\":[\"comment_id\"],\"additionalProperties\":false,"
-                      "\"properties\":{\"comment_id\":{\"type\":\"string\",\"format\":\"uuid\"}}}",
+      .reply_schema =
+          "{\"type\":\"object\",\"required\":[\"comment_id\"],\"additionalProperties\":false,"
+          "\"properties\":{\"comment_id\":{\"type\":\"string\",\"format\":\"uuid\"}}}",
       .handler = comment,
       .id = "v0AddComment",
       .tag = TAG,
@@ -124,13 +127,16 @@ static const struct route routes[] = {
       .run = RUN_WRITE,
       .status = 200,
       .body = &rec_ticket_status,
-      .reply_schema = "{\"type\":\"object\",\"required\":[\"success\",\"ticket\"],\"additionalProperties\":false,\"properties\":{"
-                      "\"success\":{\"const\":true},\"ticket\":{\"$ref\":\"#/components/schemas/IntegrationTicketStatus\"}}}",
+      .reply_schema = "{\"type\":\"object\",\"required\":[\"success\",\"ticket\"],"
+                      "\"additionalProperties\":false,\"properties\":{"
+                      "\"success\":{\"const\":true},\"ticket\":{\"$ref\":\"#/components/schemas/"
+                      "IntegrationTicketStatus\"}}}",
       .reply = &rec_ticket_v0_status,
       .handler = set_status,
       .id = "v0SetStatus",
       .tag = TAG,
       .summary = "Set the status",
-      .doc = "Update the status of a ticket of this token. To or from resolved and closed needs the scope tickets:resolve." },
+      .doc = "Update the status of a ticket of this token. To or from resolved and closed needs "
+             "the scope tickets:resolve." },
 };
 const struct route_table routes_tickets_v0 = { routes, sizeof routes / sizeof *routes };

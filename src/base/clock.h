@@ -10,8 +10,8 @@
 struct arena;
 struct buf;
 
-int64_t clock_ms(void);      /* wall clock, ms since 1970 UTC (plus the test offset) */
-int64_t clock_mono_us(void); /* monotonic, µs */
+int64_t clock_ms(void);              /* wall clock, ms since 1970 UTC (plus the test offset) */
+int64_t clock_mono_us(void);         /* monotonic, µs */
 void clock_shift_ms(int64_t offset); /* tests only: added to clock_ms() */
 
 #define HOUR_MS ((int64_t)3600 * 1000)

@@ -7,7 +7,13 @@
 
 #include "ctx.h"
 
-enum conf_type { CONF_STR, CONF_INT, CONF_BOOL, CONF_CIDRS, CONF_KEY /* 64 hex digits or a file with them */ };
+enum conf_type {
+    CONF_STR,
+    CONF_INT,
+    CONF_BOOL,
+    CONF_CIDRS,
+    CONF_KEY /* 64 hex digits or a file with them */
+};
 enum conf_flag { CONF_SECRET = 1, CONF_RELOAD = 2 /* honoured on SIGHUP */ };
 enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };
 
@@ -15,9 +21,9 @@ struct conf_row {
     const char *key;
     enum conf_type type;
     unsigned flags;
-    unsigned offset;     /* into the caller's struct: struct str or int64_t */
-    const char *def;     /* default as text; NULL = unset */
-    int64_t min, max;    /* CONF_INT */
+    unsigned offset;          /* into the caller's struct: struct str or int64_t */
+    const char *def;          /* default as text; NULL = unset */
+    int64_t min, max;         /* CONF_INT */
     const char *const *words; /* CONF_STR: allowed values or NULL */
     const char *doc;
 };
@@ -31,10 +37,11 @@ struct conf_table {
 /* Fill `out` (zeroed) from defaults, the file named by --config or TESSERA_CONFIG, `env`, and the flags in
  * argv (which are taken out: *argc shrinks). sources[i] (n entries, may be NULL) says where row i came from.
  * Unknown file keys, unknown TESSERA_* names and bad values are USAGE errors naming the key and source. */
-enum err_code conf_load(struct ctx *cx, const struct conf_table *t, int *argc, char **argv, char **env,
-                        void *out, enum conf_source *sources);
+enum err_code conf_load(struct ctx *cx, const struct conf_table *t, int *argc, char **argv,
+                        char **env, void *out, enum conf_source *sources);
 /* Lines `key = value  (source)  doc`, secrets as ***. */
-void conf_explain(struct buf *b, const struct conf_table *t, const void *conf, const enum conf_source *sources);
+void conf_explain(struct buf *b, const struct conf_table *t, const void *conf,
+                  const enum conf_source *sources);
 /* docs/config.md. */
 void conf_markdown(struct buf *b, const struct conf_table *t);
 

@@ -26,7 +26,8 @@ bool crypt_equal(const void *a, const void *b, size_t n);  /* constant time */
 
 struct str hex_of(struct arena *a, const unsigned char *p, size_t n); /* lower case */
 bool hex_parse(struct str s, unsigned char *out, size_t n);           /* exactly 2n digits */
-struct str base64url_of(struct arena *a, const unsigned char *p, size_t n); /* no padding, RFC 4648 §5 */
+struct str base64url_of(struct arena *a, const unsigned char *p,
+                        size_t n); /* no padding, RFC 4648 §5 */
 /* Strict: no padding, no white space, no stray bits. *out_n = decoded length; false when not valid or
  * longer than cap. */
 bool base64url_parse(struct str s, unsigned char *out, size_t cap, size_t *out_n);

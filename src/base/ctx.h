@@ -17,22 +17,22 @@
 #define CTX_CAP_DEFAULT ((size_t)16 << 20)
 #define CTX_FIELD_ERRORS_MAX 100
 
-struct field_err { /* one problem of one input field */
-    struct str field; /* "title", "tickets[3].title" */
+struct field_err {      /* one problem of one input field */
+    struct str field;   /* "title", "tickets[3].title" */
     enum err_code code; /* MISSING_FIELD or INVALID_FIELD (or INVALID_PARAMETER) */
     struct str text;
 };
 
 struct ctx {
     struct arena arena;
-    enum err_code err;     /* first failure recorded, NONE = none */
-    struct str err_text;   /* public sentence; STR_NONE = the table's */
+    enum err_code err;   /* first failure recorded, NONE = none */
+    struct str err_text; /* public sentence; STR_NONE = the table's */
     struct field_err *fields;
     size_t n_fields;
-    int64_t deadline_us;   /* monotonic; 0 = none */
-    int64_t retry_after_s; /* for RATE_LIMITED and UNAVAILABLE; 0 = not said */
+    int64_t deadline_us;    /* monotonic; 0 = none */
+    int64_t retry_after_s;  /* for RATE_LIMITED and UNAVAILABLE; 0 = not said */
     const atomic_int *stop; /* set when the process is stopping; may be NULL */
-    struct str request_id; /* for the log; may be STR_NONE */
+    struct str request_id;  /* for the log; may be STR_NONE */
 };
 
 void ctx_init(struct ctx *cx, size_t cap);
@@ -55,8 +55,8 @@ enum err_code ctx_fail(struct ctx *cx, enum err_code code, const char *fmt, ...)
 enum err_code ctx_fail_plain(struct ctx *cx, enum err_code code);
 /* Record one problem of a field (up to CTX_FIELD_ERRORS_MAX); err becomes the first one's code and the
  * public sentence its text, which should name the field. `field` and the text are copied. Returns the code. */
-enum err_code ctx_fail_field(struct ctx *cx, enum err_code code, struct str field, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+enum err_code ctx_fail_field(struct ctx *cx, enum err_code code, struct str field, const char *fmt,
+                             ...) __attribute__((format(printf, 4, 5)));
 /* False when the memory cap was passed, the deadline is over or the process stops; records why. */
 bool ctx_ok(struct ctx *cx);
 /* Forget a recorded error (the caller coped). */

@@ -7,16 +7,18 @@
 #include <stdbool.h>
 
 enum fault_kind {
-    FAULT_DB,     /* a statement */
-    FAULT_COMMIT, /* before COMMIT */
+    FAULT_DB,        /* a statement */
+    FAULT_COMMIT,    /* before COMMIT */
     FAULT_COMMITTED, /* after COMMIT, before anyone is told (kill is the useful mode) */
-    FAULT_SEND,   /* before a reply is queued */
+    FAULT_SEND,      /* before a reply is queued */
     FAULT_KINDS
 };
 
-void fault_setup(const char *spec); /* the variable's text; NULL = none. Once, before threads; tests may call again. */
+void fault_setup(
+    const char
+        *spec); /* the variable's text; NULL = none. Once, before threads; tests may call again. */
 void fault_arm(enum fault_kind kind, long n);
-bool fault_fired(void); /* since the last arm */
+bool fault_fired(void);               /* since the last arm */
 bool fault_hit(enum fault_kind kind); /* true: behave as if this step failed */
 
 #endif

@@ -362,7 +362,7 @@ void json_merge(json_t *target, json_t *patch)
     const char *name;
     json_t *value;
 
-    json_object_foreach (patch, name, value) {
+    json_object_foreach(patch, name, value) {
         json_t *old = json_object_get(target, name);
 
         if (json_is_null(value)) {

@@ -37,8 +37,11 @@ void log_setup(enum log_level min, bool json);
 bool log_level_parse(struct str s, enum log_level *out);
 void log_set_level(enum log_level min); /* SIGHUP; any thread */
 /* cx may be NULL; its request id is added. */
-void log_line(struct ctx *cx, enum log_level level, const char *event, const struct log_kv *kv, int n);
-#define LOG_KVS(...) (const struct log_kv[]){ __VA_ARGS__ }, (int)(sizeof((const struct log_kv[]){ __VA_ARGS__ }) / sizeof(struct log_kv))
+void log_line(struct ctx *cx, enum log_level level, const char *event, const struct log_kv *kv,
+              int n);
+#define LOG_KVS(...)                                                                               \
+    (const struct log_kv[]){ __VA_ARGS__ },                                                        \
+        (int)(sizeof((const struct log_kv[]){ __VA_ARGS__ }) / sizeof(struct log_kv))
 #define log_debug(cx, event, ...) log_line((cx), LOG_DEBUG, (event), LOG_KVS(__VA_ARGS__))
 #define log_info(cx, event, ...) log_line((cx), LOG_INFO, (event), LOG_KVS(__VA_ARGS__))
 #define log_warn(cx, event, ...) log_line((cx), LOG_WARN, (event), LOG_KVS(__VA_ARGS__))

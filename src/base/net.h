@@ -19,7 +19,7 @@ struct cidrs {
     size_t n;
 };
 
-bool ip_parse(struct str s, struct ip *out);        /* no port, no brackets, no zone */
+bool ip_parse(struct str s, struct ip *out);         /* no port, no brackets, no zone */
 struct ip ip_of_sockaddr(const struct sockaddr *sa); /* unix sockets give ::1 */
 void ip_print(struct buf *b, const struct ip *ip);   /* v4 form for mapped addresses */
 /* "10.0.0.0/8", "2001:db8::/32" or a single address; host bits must be zero. */

@@ -21,16 +21,16 @@ enum field_type {
     F_TIME,   /* int64_t ms; JSON: RFC 3339 with milliseconds */
     F_TIME_S, /* int64_t ms; JSON: RFC 3339 in whole seconds (the document's form) */
     F_OBJECT, /* struct str: JSON text of an object, any content; max = bytes of text */
-    F_STRS,   /* struct str: JSON text of an array of strings; words limit the items; max = item count */
-    F_ENUMS,  /* query only: comma separated words; struct str keeps the raw text, checked */
+    F_STRS, /* struct str: JSON text of an array of strings; words limit the items; max = item count */
+    F_ENUMS, /* query only: comma separated words; struct str keeps the raw text, checked */
 };
 
 enum field_flag {
-    F_REQUIRED = 1,   /* must be given and not null; a blank F_STR counts as missing */
-    F_SECRET = 2,     /* never printed, never logged */
-    F_READ_ONLY = 4,  /* refused by name in bodies that refuse unknown fields */
-    F_NULLABLE = 8,   /* null clears (patch) / may be null in replies */
-    F_OMIT_NULL = 16, /* left out of the reply when null */
+    F_REQUIRED = 1,     /* must be given and not null; a blank F_STR counts as missing */
+    F_SECRET = 2,       /* never printed, never logged */
+    F_READ_ONLY = 4,    /* refused by name in bodies that refuse unknown fields */
+    F_NULLABLE = 8,     /* null clears (patch) / may be null in replies */
+    F_OMIT_NULL = 16,   /* left out of the reply when null */
     F_SINGLE_LINE = 32, /* F_STR: control characters refused */
 };
 
@@ -59,10 +59,14 @@ struct rec {
 };
 
 #define REC(rec_name, type, table, doc_text)                                                       \
-    { .name = (rec_name), .size = sizeof(type), .fields = (table), .n = sizeof(table) / sizeof *(table), .doc = (doc_text) }
+    {                                                                                              \
+        .name = (rec_name), .size = sizeof(type), .fields = (table),                               \
+        .n = sizeof(table) / sizeof *(table), .doc = (doc_text)                                    \
+    }
 #define REC_HAS(obj, member) rec_bit(&(obj)->bits.has, offsetof(__typeof__(*(obj)), member))
 #define REC_IS_NULL(obj, member) rec_bit(&(obj)->bits.nul, offsetof(__typeof__(*(obj)), member))
-#define REC_SET(obj, member) ((obj)->bits.has |= UINT64_C(1) << (offsetof(__typeof__(*(obj)), member) / 8))
+#define REC_SET(obj, member)                                                                       \
+    ((obj)->bits.has |= UINT64_C(1) << (offsetof(__typeof__(*(obj)), member) / 8))
 static inline bool rec_bit(const uint64_t *bits, size_t offset)
 {
     return (*bits >> (offset / 8)) & 1;
@@ -71,7 +75,7 @@ static inline bool rec_bit(const uint64_t *bits, size_t offset)
 enum rec_mode {
     REC_IGNORE_UNKNOWN = 0, /* the document's API */
     REC_REFUSE_UNKNOWN = 1, /* /v1: unknown and read-only fields are named */
-    REC_PATCH = 2,          /* JSON merge patch: nothing is required, null clears F_NULLABLE fields */
+    REC_PATCH = 2, /* JSON merge patch: nothing is required, null clears F_NULLABLE fields */
 };
 
 /* Decode and validate an object by its table into *out (zeroed first). All problems are recorded
@@ -83,14 +87,14 @@ struct rec_param { /* one decoded query parameter */
     struct str name, value;
 };
 /* The same for query parameters; unknown and repeated ones are INVALID_PARAMETER with their name. */
-enum err_code rec_decode_query(struct ctx *cx, const struct rec *r, const struct rec_param *params, size_t n,
-                               void *out);
+enum err_code rec_decode_query(struct ctx *cx, const struct rec *r, const struct rec_param *params,
+                               size_t n, void *out);
 /* Append the object as JSON, fields in table order, F_SECRET left out, missing values as null. */
 void rec_encode(struct buf *b, const struct rec *r, const void *obj);
 /* Put a text or number that came from a column into the member (sets its bit). */
 void rec_put_text(const struct field *f, void *obj, struct str s);
 void rec_put_int(const struct field *f, void *obj, int64_t v);
-bool field_is_int(const struct field *f); /* the member is an int64_t */
+bool field_is_int(const struct field *f);                           /* the member is an int64_t */
 const struct field *rec_find(const struct rec *r, struct str name); /* NULL when absent */
 /* Append the JSON Schema (draft 2020-12) of the record: as a reply (every field required, null allowed
  * where F_NULLABLE) or as a request body. */

@@ -1,8 +1,8 @@
 /* Field tables, as JSON Schema (draft 2020-12) for OpenAPI 3.1.
  *
  * A reply lists what rec_encode writes and is closed; a body lists what rec_decode takes and is closed
- * when unknown fields are refused. No state; any thread; not on any hot path.
- * Leaves out: rules a schema cannot say (blank text, bytes of an object). */
+ * when unknown fields are refused, and takes null for what may be left out.
+ * No state; any thread; not on any hot path. Leaves out: rules a schema cannot say (bytes of an object). */
 #include "rec.h"
 
 #include "json.h"
@@ -18,6 +18,8 @@ static const struct {
     [F_TIME_S] = { "string", "date-time" }, [F_OBJECT] = { "object", NULL },
     [F_STRS] = { "array", NULL },           [F_ENUMS] = { "array", NULL },
 };
+
+#define NOT_BLANK "[^ \\\\t-\\\\r]" /* what str_trim leaves something of; a pattern in JSON */
 
 static void write_words(struct buf *b, const char *const *words, bool is_nullable)
 {
@@ -62,6 +64,8 @@ static void write_limits(struct buf *b, const struct field *f, bool is_reply, bo
             write_number(b, "minLength", min);
         if (f->max > 0)
             write_number(b, "maxLength", f->max);
+        if (!is_reply && (f->flags & F_REQUIRED))
+            buf_lit(b, ",\"pattern\":\"" NOT_BLANK "\"");
         break;
     case F_ENUM:
         if (f->words)
@@ -83,11 +87,8 @@ static void write_limits(struct buf *b, const struct field *f, bool is_reply, bo
     }
 }
 
-void field_schema(struct buf *b, const struct field *f, bool is_reply)
+static void write_field(struct buf *b, const struct field *f, bool is_reply, bool is_nullable)
 {
-    /* A reply leaves an F_OMIT_NULL field out instead of writing null. */
-    bool is_nullable = (f->flags & F_NULLABLE) && !(is_reply && (f->flags & F_OMIT_NULL));
-
     buf_printf(b, is_nullable ? "{\"type\":[\"%s\",\"null\"]" : "{\"type\":\"%s\"",
                forms[f->type].type);
     if (forms[f->type].format)
@@ -107,12 +108,19 @@ void field_schema(struct buf *b, const struct field *f, bool is_reply)
     buf_char(b, '}');
 }
 
+void field_schema(struct buf *b, const struct field *f, bool is_reply)
+{
+    /* A reply leaves an F_OMIT_NULL field out instead of writing null. */
+    write_field(b, f, is_reply, (f->flags & F_NULLABLE) && !(is_reply && (f->flags & F_OMIT_NULL)));
+}
+
 /* Which fields a schema lists, and which of them it requires. */
 struct view {
     unsigned hidden;   /* fields with one of these flags are left out */
     unsigned optional; /* fields with one of these flags are not required */
     unsigned required; /* fields must have one of these flags to be required; 0 = any */
     bool is_reply;
+    bool takes_null; /* for the fields that are not required */
     bool is_closed;
 };
 
@@ -150,7 +158,10 @@ static void write_schema(struct buf *b, const struct rec *r, const struct view *
         is_first = false;
         json_write_str(b, str_of(r->fields[i].name));
         buf_char(b, ':');
-        field_schema(b, &r->fields[i], v->is_reply);
+        if (v->takes_null)
+            write_field(b, &r->fields[i], false, !(r->fields[i].flags & F_REQUIRED));
+        else
+            field_schema(b, &r->fields[i], v->is_reply);
     }
     buf_char(b, '}');
     write_required(b, r, v);
@@ -173,5 +184,6 @@ void rec_schema_body(struct buf *b, const struct rec *r, unsigned mode)
                  &(struct view){ .hidden = F_READ_ONLY,
                                  .optional = mode & REC_PATCH ? F_REQUIRED : 0,
                                  .required = F_REQUIRED,
+                                 .takes_null = !(mode & REC_PATCH),
                                  .is_closed = mode & REC_REFUSE_UNKNOWN });
 }

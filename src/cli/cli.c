@@ -13,8 +13,12 @@
 const struct option_row options_none[] = { { 0 } };
 const struct option_row options_json[] = { { "json", true, "print JSON" }, { 0 } };
 const struct option_row options_errors[] = { { "markdown", true, "as docs/errors.md" }, { 0 } };
-const struct option_row options_config[] = { { "explain", true, "values and sources" }, { "markdown", true, "as docs/config.md" }, { 0 } };
-const struct option_row options_stats[] = { { "json", true, "print JSON" }, { "token", false, "figures of this token ID" }, { 0 } };
+const struct option_row options_config[] = { { "explain", true, "values and sources" },
+                                             { "markdown", true, "as docs/config.md" },
+                                             { 0 } };
+const struct option_row options_stats[] = { { "json", true, "print JSON" },
+                                            { "token", false, "figures of this token ID" },
+                                            { 0 } };
 
 struct str cli_option(const struct cli *c, const struct command *cmd, const char *name)
 {
@@ -36,7 +40,10 @@ static void close_store(void *s)
 
 static enum err_code open_store(struct cli *c, struct store **out)
 {
-    struct store_conf conf = { .database = c->conf.database, .pg_writers = 1, .pg_readers = 1, .queue_max = c->conf.queue_max };
+    struct store_conf conf = { .database = c->conf.database,
+                               .pg_writers = 1,
+                               .pg_readers = 1,
+                               .queue_max = c->conf.queue_max };
     enum err_code e = store_open(c->cx, &conf, out);
     if (!e)
         arena_defer(&c->cx->arena, close_store, *out);
@@ -52,7 +59,8 @@ static enum err_code must_exist(struct cli *c)
     path = str_sub(path, scheme.n, path.n);
     if (!access(str_cstr(&c->cx->arena, path), F_OK))
         return ERR_NONE;
-    return fail(c->cx, NOT_FOUND, "there is no database at " STR_FMT " (tessera migrate makes one)", STR_ARG(path));
+    return fail(c->cx, NOT_FOUND, "there is no database at " STR_FMT " (tessera migrate makes one)",
+                STR_ARG(path));
 }
 
 enum err_code cli_store(struct cli *c, struct store **out)

@@ -9,7 +9,7 @@
 
 #define CLI_OPTIONS_MAX 16
 
-struct option_row { /* of a command */
+struct option_row {   /* of a command */
     const char *name; /* "rate-limit" */
     bool is_flag;     /* takes no value */
     const char *doc;
@@ -18,10 +18,10 @@ struct cli {
     struct ctx *cx;
     struct conf conf;
     enum conf_source *sources;
-    int n_words;       /* positional words behind the command's name */
+    int n_words; /* positional words behind the command's name */
     struct str words[4];
     struct str values[CLI_OPTIONS_MAX]; /* by option row; p == NULL when absent */
-    bool as_json;      /* --json */
+    bool as_json;                       /* --json */
 };
 struct command {
     const char *name;  /* "token create" */
@@ -63,7 +63,8 @@ enum err_code cmd_token_disable(struct cli *c);
 enum err_code cmd_token_regenerate(struct cli *c);
 enum err_code cmd_token_delete(struct cli *c);
 
-extern const struct option_row options_token_create[], options_token_regenerate[], options_token_delete[], options_json[],
-    options_user_create[], options_config[], options_errors[], options_stats[], options_none[];
+extern const struct option_row options_token_create[], options_token_regenerate[],
+    options_token_delete[], options_json[], options_user_create[], options_config[],
+    options_errors[], options_stats[], options_none[];
 
 #endif

@@ -66,13 +66,17 @@ static void first_print(const struct serve *s, const struct first *f)
 {
     struct str address = server_address(s->server);
     const char *scheme = s->c->conf.tls_cert.n ? "https" : "http";
-    printf("\nThis is the first start, so an admin and a token were made. Keep them now: they are not shown again.\n\n"
-           "  admin     " STR_FMT "\n  password  " STR_FMT "\n  token     " STR_FMT "\n\nCreate a ticket:\n\n"
-           "  curl -s %s://" STR_FMT V0_MOUNT "/tickets \\\n    -H 'Authorization: Bearer " STR_FMT "' \\\n"
-           "    -H 'Content-Type: application/json' \\\n    -d '{\"title\":\"My first ticket\",\"priority\":\"high\"}'\n\n"
+    printf("\nThis is the first start, so an admin and a token were made. Keep them now: they are "
+           "not shown again.\n\n"
+           "  admin     " STR_FMT "\n  password  " STR_FMT "\n  token     " STR_FMT
+           "\n\nCreate a ticket:\n\n"
+           "  curl -s %s://" STR_FMT V0_MOUNT "/tickets \\\n    -H 'Authorization: Bearer " STR_FMT
+           "' \\\n"
+           "    -H 'Content-Type: application/json' \\\n    -d '{\"title\":\"My first "
+           "ticket\",\"priority\":\"high\"}'\n\n"
            "API reference: %s://" STR_FMT "/docs\n\n",
-           STR_ARG(f->user.email), STR_ARG(f->user.password), STR_ARG(f->token.token), scheme, STR_ARG(address), STR_ARG(f->token.token),
-           scheme, STR_ARG(address));
+           STR_ARG(f->user.email), STR_ARG(f->user.password), STR_ARG(f->token.token), scheme,
+           STR_ARG(address), STR_ARG(f->token.token), scheme, STR_ARG(address));
     fflush(stdout);
 }
 
@@ -142,7 +146,7 @@ static enum err_code start_http(struct serve *s)
                            .tokens = s->tokens,
                            .usage = s->usage,
                            .conf = conf,
-                                              .openapi = buf_view(&api),
+                           .openapi = buf_view(&api),
                            .started_ms = clock_ms() };
     if (conf->master_key.n) {
         crypt_derive(conf->master_key, "tessera list cursors", s->app.cursor_key.b);
@@ -243,7 +247,8 @@ enum err_code cmd_serve(struct cli *c)
     if (!e)
         e = start_http(&s);
     if (!e) {
-        log_info(NULL, "serve.listening", KVS("address", server_address(s.server)), KVC("version", TESSERA_VERSION),
+        log_info(NULL, "serve.listening", KVS("address", server_address(s.server)),
+                 KVC("version", TESSERA_VERSION),
                  KVC("database", store_is_postgres(s.store) ? "postgresql" : "sqlite"));
         if (first.is_empty)
             first_print(&s, &first);

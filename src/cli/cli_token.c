@@ -31,7 +31,14 @@ const struct option_row options_token_delete[] = {
     { 0 },
 };
 
-enum token_verb { TOKEN_CREATE, TOKEN_SHOW, TOKEN_ENABLE, TOKEN_DISABLE, TOKEN_REGENERATE, TOKEN_DELETE };
+enum token_verb {
+    TOKEN_CREATE,
+    TOKEN_SHOW,
+    TOKEN_ENABLE,
+    TOKEN_DISABLE,
+    TOKEN_REGENERATE,
+    TOKEN_DELETE
+};
 
 struct token_job {
     enum token_verb verb;
@@ -49,16 +56,11 @@ static enum err_code token_unit(struct ctx *cx, struct db *db, void *arg)
     struct str team = STR(TEAM_DEFAULT);
     enum err_code e;
     switch (j->verb) {
-    case TOKEN_CREATE:
-        return token_create(cx, db, team, &j->in, &j->out);
-    case TOKEN_SHOW:
-        return token_get(cx, db, team, j->id, &j->out);
-    case TOKEN_ENABLE:
-        return token_set_enabled(cx, db, team, j->id, true, &j->out);
-    case TOKEN_DISABLE:
-        return token_set_enabled(cx, db, team, j->id, false, &j->out);
-    case TOKEN_REGENERATE:
-        return token_regenerate(cx, db, team, j->id, j->grace_ms, &j->out);
+    case TOKEN_CREATE: return token_create(cx, db, team, &j->in, &j->out);
+    case TOKEN_SHOW: return token_get(cx, db, team, j->id, &j->out);
+    case TOKEN_ENABLE: return token_set_enabled(cx, db, team, j->id, true, &j->out);
+    case TOKEN_DISABLE: return token_set_enabled(cx, db, team, j->id, false, &j->out);
+    case TOKEN_REGENERATE: return token_regenerate(cx, db, team, j->id, j->grace_ms, &j->out);
     case TOKEN_DELETE:
         e = token_delete(cx, db, team, j->id);
         return e || j->keep_usage ? e : usage_forget_mark(cx, db, team, j->id);
@@ -77,7 +79,8 @@ static enum err_code run_job(struct cli *c, struct token_job *j)
     struct store *s;
     enum err_code e = cli_store(c, &s);
     if (!e)
-        e = j->verb == TOKEN_SHOW ? store_read(c->cx, s, token_unit, j) : store_tx(c->cx, s, token_unit, j);
+        e = j->verb == TOKEN_SHOW ? store_read(c->cx, s, token_unit, j)
+                                  : store_tx(c->cx, s, token_unit, j);
     if (e == ERR_NOT_FOUND) {
         ctx_clear(c->cx);
         return fail(c->cx, NOT_FOUND, "there is no token " STR_FMT, STR_ARG(j->id));
@@ -108,10 +111,12 @@ static void print_token(struct cli *c, const struct token *t)
 {
     struct buf b;
     buf_init(&b, &c->cx->arena, (size_t)1 << 20);
-    buf_printf(&b, "%-18s" STR_FMT "\n%-18s" STR_FMT "\n", "id", STR_ARG(t->id), "name", STR_ARG(t->name));
+    buf_printf(&b, "%-18s" STR_FMT "\n%-18s" STR_FMT "\n", "id", STR_ARG(t->id), "name",
+               STR_ARG(t->name));
     if (t->description.p)
         buf_printf(&b, "%-18s" STR_FMT "\n", "description", STR_ARG(t->description));
-    buf_printf(&b, "%-18s" STR_FMT "…\n%-18s" STR_FMT "\n", "prefix", STR_ARG(t->token_prefix), "status", STR_ARG(t->status));
+    buf_printf(&b, "%-18s" STR_FMT "…\n%-18s" STR_FMT "\n", "prefix", STR_ARG(t->token_prefix),
+               "status", STR_ARG(t->status));
     buf_printf(&b, "%-18s%lld an hour\n", "rate limit", (long long)t->rate_limit);
     buf_printf(&b, "%-18s" STR_FMT "\n", "scopes", STR_ARG(t->scopes));
     if (t->allowed_endpoints.p)
@@ -123,7 +128,8 @@ static void print_token(struct cli *c, const struct token *t)
     buf_printf(&b, "%-18s%lld\n", "use count", (long long)t->use_count);
     print_time(&b, "created", true, t->created_ms);
     if (t->token.p)
-        buf_printf(&b, "%-18s" STR_FMT "\n\nKeep the token now: it is not shown again.\n", "token", STR_ARG(t->token));
+        buf_printf(&b, "%-18s" STR_FMT "\n\nKeep the token now: it is not shown again.\n", "token",
+                   STR_ARG(t->token));
     cli_print(&b);
 }
 
@@ -153,7 +159,8 @@ static struct str list_json(struct cli *c, struct str text)
     return buf_view(&b);
 }
 
-static void put_list(struct cli *c, const char *option, struct token_new *in, struct str *to, uint64_t bit)
+static void put_list(struct cli *c, const char *option, struct token_new *in, struct str *to,
+                     uint64_t bit)
 {
     struct str text = cli_option(c, cli_command(c), option);
     if (!text.p)
@@ -167,7 +174,8 @@ static void put_list(struct cli *c, const char *option, struct token_new *in, st
 static enum err_code create_input(struct cli *c, struct token_new *in)
 {
     const struct command *cmd = cli_command(c);
-    struct str rate = cli_option(c, cmd, "rate-limit"), expires = cli_option(c, cmd, "expires-in"), meta = cli_option(c, cmd, "metadata");
+    struct str rate = cli_option(c, cmd, "rate-limit"), expires = cli_option(c, cmd, "expires-in"),
+               meta = cli_option(c, cmd, "metadata");
     int64_t ms;
     in->name = cli_option(c, cmd, "name");
     if (!in->name.p)
@@ -181,7 +189,8 @@ static enum err_code create_input(struct cli *c, struct token_new *in)
     if (rate.p)
         in->bits.has |= BIT(rate_limit);
     if (expires.p && !duration_parse(expires, &ms))
-        return fail(c->cx, USAGE, "--expires-in: \"" STR_FMT "\" is not a duration like 90d or 12h", STR_ARG(expires));
+        return fail(c->cx, USAGE, "--expires-in: \"" STR_FMT "\" is not a duration like 90d or 12h",
+                    STR_ARG(expires));
     if (expires.p) {
         in->expires_ms = clock_ms() + ms;
         in->bits.has |= BIT(expires_ms);
@@ -241,7 +250,8 @@ enum err_code cmd_token_regenerate(struct cli *c)
     struct token_job j = { .verb = TOKEN_REGENERATE, .id = c->words[0] };
     struct str grace = cli_option(c, cli_command(c), "grace");
     if (grace.p && !duration_parse(grace, &j.grace_ms))
-        return fail(c->cx, USAGE, "--grace: \"" STR_FMT "\" is not a duration like 1h", STR_ARG(grace));
+        return fail(c->cx, USAGE, "--grace: \"" STR_FMT "\" is not a duration like 1h",
+                    STR_ARG(grace));
     enum err_code e = run_job(c, &j);
     if (!e)
         print_result(c, &rec_token_secret, &j.out);
@@ -250,7 +260,9 @@ enum err_code cmd_token_regenerate(struct cli *c)
 
 enum err_code cmd_token_delete(struct cli *c)
 {
-    struct token_job j = { .verb = TOKEN_DELETE, .id = c->words[0], .keep_usage = cli_option(c, cli_command(c), "keep-usage").p };
+    struct token_job j = { .verb = TOKEN_DELETE,
+                           .id = c->words[0],
+                           .keep_usage = cli_option(c, cli_command(c), "keep-usage").p };
     enum err_code e = run_job(c, &j);
     if (e)
         return e;
@@ -279,8 +291,9 @@ enum err_code cmd_token_list(struct cli *c)
             buf_lit(&b, i ? ",\n" : "");
             rec_encode(&b, &rec_token, &t[i]);
         } else {
-            buf_printf(&b, STR_FMT "  " STR_FMT "…  %-8.*s  %10lld/h  " STR_FMT "\n", STR_ARG(t[i].id), STR_ARG(t[i].token_prefix),
-                       STR_ARG(t[i].status), (long long)t[i].rate_limit, STR_ARG(t[i].name));
+            buf_printf(&b, STR_FMT "  " STR_FMT "…  %-8.*s  %10lld/h  " STR_FMT "\n",
+                       STR_ARG(t[i].id), STR_ARG(t[i].token_prefix), STR_ARG(t[i].status),
+                       (long long)t[i].rate_limit, STR_ARG(t[i].name));
         }
     }
     buf_lit(&b, c->as_json ? "]\n" : "");

@@ -52,7 +52,9 @@ enum err_code cmd_user_create(struct cli *c)
 {
     const struct command *cmd = cli_command(c);
     struct store *s;
-    struct user_job j = { .in = { .email = cli_option(c, cmd, "email"), .name = cli_option(c, cmd, "name"), .role = cli_option(c, cmd, "role") } };
+    struct user_job j = { .in = { .email = cli_option(c, cmd, "email"),
+                                  .name = cli_option(c, cmd, "name"),
+                                  .role = cli_option(c, cmd, "role") } };
     bool is_made = cli_option(c, cmd, "generate").p;
     enum err_code e = ERR_NONE;
     if (!j.in.email.p)
@@ -82,7 +84,8 @@ enum err_code cmd_user_create(struct cli *c)
         }
         buf_char(&b, '\n');
     } else {
-        buf_printf(&b, "user " STR_FMT " (" STR_FMT ") created\n", STR_ARG(j.out.email), STR_ARG(j.out.role));
+        buf_printf(&b, "user " STR_FMT " (" STR_FMT ") created\n", STR_ARG(j.out.email),
+                   STR_ARG(j.out.role));
         if (is_made)
             buf_printf(&b, "password (shown once): " STR_FMT "\n", STR_ARG(j.in.password));
     }

@@ -38,7 +38,8 @@ enum scope_bit {
 };
 #define SCOPE(name) (UINT64_C(1) << SCOPE_BIT_##name)
 /* What a token gets when nobody says otherwise: all of the ticket API. */
-#define SCOPES_DEFAULT (SCOPE(TICKETS_READ) | SCOPE(TICKETS_WRITE) | SCOPE(TICKETS_COMMENT) | SCOPE(TICKETS_RESOLVE))
+#define SCOPES_DEFAULT                                                                             \
+    (SCOPE(TICKETS_READ) | SCOPE(TICKETS_WRITE) | SCOPE(TICKETS_COMMENT) | SCOPE(TICKETS_RESOLVE))
 
 struct arena;
 extern const char *const scope_words[]; /* wire forms in bit order, NULL-terminated */
@@ -55,7 +56,7 @@ static inline bool scope_granted(uint64_t have, uint64_t need)
 
 struct caller {
     struct str team_id;
-    struct str token_id;   /* STR_NONE: not a token (CLI, later a signed-in user) */
+    struct str token_id; /* STR_NONE: not a token (CLI, later a signed-in user) */
     struct str token_name;
     uint64_t scopes;
 };

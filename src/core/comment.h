@@ -13,7 +13,8 @@ struct comment {
 };
 extern const struct rec rec_comment;     /* /v1 */
 extern const struct rec rec_comment_new; /* /v1 body: content, is_internal */
-extern const struct rec rec_comment_v0_new; /* the document's body: the same fields, unknown ones are ignored */
+extern const struct rec
+    rec_comment_v0_new; /* the document's body: the same fields, unknown ones are ignored */
 
 struct comment_new {
     struct rec_bits bits;
@@ -28,10 +29,12 @@ struct comment_query {
 extern const struct rec rec_comment_query;
 
 /* The ticket must be the caller's: NOT_FOUND, or NOT_OWNER as ticket_get_own. */
-enum err_code comment_create(struct ctx *cx, struct db *db, const struct caller *who, struct str ticket_id,
-                             const struct comment_new *in, struct comment *out);
+enum err_code comment_create(struct ctx *cx, struct db *db, const struct caller *who,
+                             struct str ticket_id, const struct comment_new *in,
+                             struct comment *out);
 /* Oldest first. */
-enum err_code comment_list(struct ctx *cx, struct db *db, const struct caller *who, struct str ticket_id,
-                           const struct comment_query *q, struct cursor_key key, struct page *out);
+enum err_code comment_list(struct ctx *cx, struct db *db, const struct caller *who,
+                           struct str ticket_id, const struct comment_query *in,
+                           struct cursor_key key, struct page *out);
 
 #endif

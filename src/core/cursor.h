@@ -19,6 +19,7 @@ struct cursor {
 struct str cursor_print(struct ctx *cx, const struct cursor_key *key, const struct cursor *c);
 /* INVALID_PARAMETER "cursor …" when it is not ours, was changed, or belongs to another list or filter. c->kind and c->filter
  * are given, c->at and c->id are filled. */
-enum err_code cursor_parse(struct ctx *cx, const struct cursor_key *key, struct str text, struct cursor *c);
+enum err_code cursor_parse(struct ctx *cx, const struct cursor_key *key, struct str text,
+                           struct cursor *c);
 
 #endif

@@ -20,15 +20,19 @@ static const struct field answer_fields[] = {
     { "body", F_STR, A(body), 0, 0, 0, NULL, NULL, NULL },
     { "status", F_INT, A(status), 0, 0, 0, NULL, NULL, NULL },
 };
-static const struct rec rec_answer = REC("IdempotentAnswer", struct idem_answer, answer_fields, NULL);
+static const struct rec rec_answer =
+    REC("IdempotentAnswer", struct idem_answer, answer_fields, NULL);
 
-enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i, bool *found, struct idem_answer *out)
+enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
+                        const struct idem *i, bool *found, struct idem_answer *out)
 {
     *found = false;
-    enum err_code e = db_one(cx, db, &rec_answer,
-                             "SELECT fingerprint, headers, body, status FROM idempotency_keys WHERE team_id = $1 AND token_id = $2 "
-                             "AND route = $3 AND idem_key = $4 AND expires_ms > $5",
-                             ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key), VI(clock_ms())), out);
+    enum err_code e = db_one(
+        cx, db, &rec_answer,
+        "SELECT fingerprint, headers, body, status FROM idempotency_keys WHERE team_id = $1 AND "
+        "token_id = $2 "
+        "AND route = $3 AND idem_key = $4 AND expires_ms > $5",
+        ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key), VI(clock_ms())), out);
     if (e == ERR_NOT_FOUND)
         return ERR_NONE;
     if (e)
@@ -39,22 +43,27 @@ enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
     return ERR_NONE;
 }
 
-enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i, const struct idem_answer *a)
+enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
+                        const struct idem *i, const struct idem_answer *a)
 {
     /* An expired row may still wait for the purge: it is replaced. A live one (another node was faster) fails the WHERE of
      * the update, and RETURNING then gives no row. */
     struct rec_num n;
     int64_t now = clock_ms();
-    enum err_code e = db_one(
-        cx, db, &rec_num,
-        "INSERT INTO idempotency_keys (team_id, token_id, route, idem_key, fingerprint, status, headers, body, expires_ms) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (team_id, token_id, route, idem_key) DO UPDATE SET "
-        "fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers, body = excluded.body, "
-        "expires_ms = excluded.expires_ms WHERE idempotency_keys.expires_ms <= $10 RETURNING 1 AS n",
-        ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key),
-             VT(hex_of(&cx->arena, i->fingerprint, sizeof i->fingerprint)), VI(a->status), VT(a->headers), VT(a->body),
-             VI(now + IDEM_TTL_MS), VI(now)),
-        &n);
+    enum err_code e =
+        db_one(cx, db, &rec_num,
+               "INSERT INTO idempotency_keys (team_id, token_id, route, idem_key, fingerprint, "
+               "status, headers, body, expires_ms) "
+               "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (team_id, token_id, route, "
+               "idem_key) DO UPDATE SET "
+               "fingerprint = excluded.fingerprint, status = excluded.status, headers = "
+               "excluded.headers, body = excluded.body, "
+               "expires_ms = excluded.expires_ms WHERE idempotency_keys.expires_ms <= $10 "
+               "RETURNING 1 AS n",
+               ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key),
+                    VT(hex_of(&cx->arena, i->fingerprint, sizeof i->fingerprint)), VI(a->status),
+                    VT(a->headers), VT(a->body), VI(now + IDEM_TTL_MS), VI(now)),
+               &n);
     if (e != ERR_NOT_FOUND)
         return e;
     cx->retry_after_s = 1;
@@ -118,8 +127,10 @@ enum err_code idem_purge(struct ctx *cx, struct db *db, int64_t now_ms, int64_t 
 {
     struct list rows;
     enum err_code e = db_list(cx, db, &rec_num,
-                              "DELETE FROM idempotency_keys WHERE (team_id, token_id, route, idem_key) IN (SELECT team_id, token_id, "
-                              "route, idem_key FROM idempotency_keys WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT 500) RETURNING 1 AS n",
+                              "DELETE FROM idempotency_keys WHERE (team_id, token_id, route, "
+                              "idem_key) IN (SELECT team_id, token_id, "
+                              "route, idem_key FROM idempotency_keys WHERE expires_ms <= $1 ORDER "
+                              "BY expires_ms LIMIT 500) RETURNING 1 AS n",
                               ARGS(VI(now_ms)), &rows);
     if (!e)
         *gone = (int64_t)rows.n;

@@ -13,8 +13,8 @@
 #define IDEM_TTL_MS (24 * 3600 * INT64_C(1000))
 
 struct idem {
-    struct str route;  /* "POST /v1/tickets" with ids filled in */
-    struct str key;    /* 1–255 printable ASCII characters */
+    struct str route;              /* "POST /v1/tickets" with ids filled in */
+    struct str key;                /* 1–255 printable ASCII characters */
     unsigned char fingerprint[32]; /* SHA-256 of the body */
 };
 struct idem_answer {
@@ -23,9 +23,11 @@ struct idem_answer {
     int64_t status;
 };
 /* In a unit: NONE with *found = true and the stored answer, or found = false: go on. IDEMPOTENCY_REUSED for another body. */
-enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i, bool *found, struct idem_answer *out);
+enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
+                        const struct idem *i, bool *found, struct idem_answer *out);
 /* In the same unit after the handler: keep the answer. */
-enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who, const struct idem *i, const struct idem_answer *a);
+enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
+                        const struct idem *i, const struct idem_answer *a);
 /* Process-wide claims: false when a request with this (token, route, key) runs right now. Pair with idem_leave. Any thread. */
 bool idem_enter(const struct caller *who, const struct idem *i, uint64_t *claim);
 void idem_leave(uint64_t claim);

@@ -22,9 +22,11 @@ static bool needs_resolve(struct str status)
     return str_eq(status, STR("resolved")) || str_eq(status, STR("closed"));
 }
 
-static enum err_code may_resolve(struct ctx *cx, const struct caller *who, struct str from, struct str to)
+static enum err_code may_resolve(struct ctx *cx, const struct caller *who, struct str from,
+                                 struct str to)
 {
-    if (str_eq(from, to) || !(needs_resolve(from) || needs_resolve(to)) || scope_granted(who->scopes, SCOPE(TICKETS_RESOLVE)))
+    if (str_eq(from, to) || !(needs_resolve(from) || needs_resolve(to)) ||
+        scope_granted(who->scopes, SCOPE(TICKETS_RESOLVE)))
         return ERR_NONE;
     return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope tickets:resolve");
 }
@@ -33,7 +35,8 @@ static enum err_code may_resolve(struct ctx *cx, const struct caller *who, struc
 static enum err_code check_id(struct ctx *cx, struct str *id)
 {
     if (!uuid_is_valid(*id))
-        return ctx_fail_field(cx, ERR_INVALID_PARAMETER, STR("ticket_id"), "ticket_id must be a UUID");
+        return ctx_fail_field(cx, ERR_INVALID_PARAMETER, STR("ticket_id"),
+                              "ticket_id must be a UUID");
     char *p = str_cstr(&cx->arena, *id);
     for (size_t i = 0; i < id->n; i++)
         if (p[i] >= 'A' && p[i] <= 'F')
@@ -47,7 +50,8 @@ static struct str or_default(bool has, struct str s, struct str def)
     return has && s.p ? s : def;
 }
 
-enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_new *in, struct ticket *out)
+enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who,
+                            const struct ticket_new *in, struct ticket *out)
 {
     enum err_code e;
     struct ticket t = {
@@ -72,28 +76,34 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
     e = may_resolve(cx, who, STR("open"), t.status);
     if (!e)
         e = db_run(cx, db,
-                   "INSERT INTO tickets (team_id, id, token_id, integration_source, title, description, status, priority, "
+                   "INSERT INTO tickets (team_id, id, token_id, integration_source, title, "
+                   "description, status, priority, "
                    "category, metadata, version, created_ms, updated_ms) "
                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11, $12)",
-                   ARGS(VT(who->team_id), VT(t.id), VT(t.token_id), VT(t.integration_source), VT(t.title), VT(t.description),
-                        VT(t.status), VT(t.priority), VT(t.category), VT(t.metadata), VI(t.created_ms), VI(t.updated_ms)));
+                   ARGS(VT(who->team_id), VT(t.id), VT(t.token_id), VT(t.integration_source),
+                        VT(t.title), VT(t.description), VT(t.status), VT(t.priority),
+                        VT(t.category), VT(t.metadata), VI(t.created_ms), VI(t.updated_ms)));
     if (!e)
         *out = t;
     return e;
 }
 
-enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out)
+enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                         struct ticket *out)
 {
     enum err_code e = check_id(cx, &id);
     if (e)
         return e;
-    e = db_one(cx, db, &rec_ticket,
-               "SELECT " COLUMNS " FROM tickets WHERE team_id = $1 AND id = $2 AND token_id = $3 AND deleted_ms IS NULL",
-               ARGS(VT(who->team_id), VT(id), VT(who->token_id)), out);
+    e = db_one(
+        cx, db, &rec_ticket,
+        "SELECT " COLUMNS
+        " FROM tickets WHERE team_id = $1 AND id = $2 AND token_id = $3 AND deleted_ms IS NULL",
+        ARGS(VT(who->team_id), VT(id), VT(who->token_id)), out);
     return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "Ticket not found") : e;
 }
 
-enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out)
+enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                             struct ticket *out)
 {
     struct rec_num found;
     enum err_code e = check_id(cx, &id);
@@ -102,8 +112,11 @@ enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller 
     if (e != ERR_NOT_FOUND)
         return e;
     ctx_clear(cx);
-    db_scope(db, who->team_id, STR("")); /* one look at the whole team: the document tells "not yours" from "not there" */
-    e = db_one(cx, db, &rec_num, "SELECT 1 AS n FROM tickets WHERE team_id = $1 AND id = $2 AND deleted_ms IS NULL",
+    db_scope(
+        db, who->team_id,
+        STR("")); /* one look at the whole team: the document tells "not yours" from "not there" */
+    e = db_one(cx, db, &rec_num,
+               "SELECT 1 AS n FROM tickets WHERE team_id = $1 AND id = $2 AND deleted_ms IS NULL",
                ARGS(VT(who->team_id), VT(id)), &found);
     ticket_scope(db, who);
     if (e == ERR_NOT_FOUND)
@@ -111,17 +124,20 @@ enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller 
     return e ? e : fail(cx, NOT_OWNER, "Token is not authorized for this ticket");
 }
 
-static enum err_code check_version(struct ctx *cx, const struct ticket *t, const struct versions *allowed)
+static enum err_code check_version(struct ctx *cx, const struct ticket *t,
+                                   const struct versions *allowed)
 {
     bool is_fine = !allowed || allowed->is_any;
     for (int i = 0; !is_fine && i < allowed->n; i++)
         is_fine = allowed->v[i] == t->version;
     if (!is_fine)
-        return fail(cx, PRECONDITION_FAILED, "The ticket is at version %lld now", (long long)t->version);
+        return fail(cx, PRECONDITION_FAILED, "The ticket is at version %lld now",
+                    (long long)t->version);
     return ERR_NONE;
 }
 
-static enum err_code merge_metadata(struct ctx *cx, const struct ticket_new *patch, struct str *metadata)
+static enum err_code merge_metadata(struct ctx *cx, const struct ticket_new *patch,
+                                    struct str *metadata)
 {
     if (REC_IS_NULL(patch, metadata))
         *metadata = STR("{}");
@@ -133,13 +149,15 @@ static enum err_code merge_metadata(struct ctx *cx, const struct ticket_new *pat
     json_merge(target, changes);
     struct str text = json_text(cx, target);
     if (text.n > TICKET_METADATA_MAX)
-        return ctx_fail_field(cx, ERR_INVALID_FIELD, STR("metadata"), "metadata must be at most %d bytes", TICKET_METADATA_MAX);
+        return ctx_fail_field(cx, ERR_INVALID_FIELD, STR("metadata"),
+                              "metadata must be at most %d bytes", TICKET_METADATA_MAX);
     *metadata = text;
     return ERR_NONE;
 }
 
 enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
-                            const struct ticket_new *patch, const struct versions *allowed, struct ticket *out)
+                            const struct ticket_new *patch, const struct versions *allowed,
+                            struct ticket *out)
 {
     struct ticket t;
     enum err_code e = ticket_get_own(cx, db, who, id, &t);
@@ -164,16 +182,22 @@ enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *
         return e;
     int64_t now = clock_ms();
     e = db_one(cx, db, &rec_ticket,
-               "UPDATE tickets SET title = $4, description = $5, status = $6, priority = $7, category = $8, metadata = $9, "
-               "version = version + 1, updated_ms = $10 WHERE team_id = $1 AND id = $2 AND token_id = $3 AND version = $11 "
+               "UPDATE tickets SET title = $4, description = $5, status = $6, priority = $7, "
+               "category = $8, metadata = $9, "
+               "version = version + 1, updated_ms = $10 WHERE team_id = $1 AND id = $2 AND "
+               "token_id = $3 AND version = $11 "
                "AND deleted_ms IS NULL RETURNING " COLUMNS,
-               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VT(t.title), VT(t.description), VT(t.status), VT(t.priority),
-                    VT(t.category), VT(t.metadata), VI(now > t.updated_ms ? now : t.updated_ms), VI(t.version)),
+               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VT(t.title), VT(t.description),
+                    VT(t.status), VT(t.priority), VT(t.category), VT(t.metadata),
+                    VI(now > t.updated_ms ? now : t.updated_ms), VI(t.version)),
                out);
-    return e == ERR_NOT_FOUND ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again") : e;
+    return e == ERR_NOT_FOUND
+               ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again")
+               : e;
 }
 
-enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, const struct versions *allowed)
+enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                            const struct versions *allowed)
 {
     struct ticket t;
     struct rec_num gone;
@@ -183,8 +207,12 @@ enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *
     if (e)
         return e;
     e = db_one(cx, db, &rec_num,
-               "UPDATE tickets SET deleted_ms = $4, updated_ms = $4, version = version + 1 WHERE team_id = $1 AND id = $2 "
+               "UPDATE tickets SET deleted_ms = $4, updated_ms = $4, version = version + 1 WHERE "
+               "team_id = $1 AND id = $2 "
                "AND token_id = $3 AND version = $5 AND deleted_ms IS NULL RETURNING 1 AS n",
-               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VI(clock_ms()), VI(t.version)), &gone);
-    return e == ERR_NOT_FOUND ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again") : e;
+               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VI(clock_ms()), VI(t.version)),
+               &gone);
+    return e == ERR_NOT_FOUND
+               ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again")
+               : e;
 }

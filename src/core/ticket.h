@@ -9,14 +9,15 @@
 #include "caller.h"
 #include "cursor.h"
 
-#define TICKET_TITLE_MAX 500       /* characters, from the document */
+#define TICKET_TITLE_MAX 500 /* characters, from the document */
 #define TICKET_DESCRIPTION_MAX 100000
 #define TICKET_CATEGORY_MAX 200
-#define TICKET_METADATA_MAX 65536  /* bytes of JSON text */
+#define TICKET_METADATA_MAX 65536 /* bytes of JSON text */
 
 struct ticket {
     struct rec_bits bits;
-    struct str id, title, description, status, priority, category, metadata, token_id, integration_source;
+    struct str id, title, description, status, priority, category, metadata, token_id,
+        integration_source;
     int64_t version, created_ms, updated_ms, deleted_ms;
 };
 extern const struct rec rec_ticket;           /* /v1 */
@@ -35,7 +36,8 @@ extern const struct rec rec_ticket_status; /* {"status"} */
 
 struct ticket_query {
     struct rec_bits bits;
-    struct str status, priority, category, q, sort, cursor; /* comma lists; sort: created_at, -created_at, updated_at, -updated_at */
+    struct str status, priority, category, q, sort,
+        cursor; /* comma lists; sort: created_at, -created_at, updated_at, -updated_at */
     int64_t created_after, created_before, updated_after, updated_before, limit, count;
 };
 extern const struct rec rec_ticket_query;
@@ -53,7 +55,8 @@ struct page_sql {
     int64_t limit;
 };
 /* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB). *has_more: others follow. */
-enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out, bool *has_more);
+enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out,
+                        bool *has_more);
 
 /* What If-Match allows. NULL or is_any: every version. */
 #define VERSIONS_MAX 16
@@ -65,18 +68,23 @@ struct versions {
 
 /* Sets the database scope of the unit to this caller. */
 void ticket_scope(struct db *db, const struct caller *who);
-enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_new *in, struct ticket *out);
+enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who,
+                            const struct ticket_new *in, struct ticket *out);
 /* NOT_FOUND when absent, deleted, or of another token. INVALID_PARAMETER when id is no UUID. */
-enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
+enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                         struct ticket *out);
 /* As ticket_get, but a live ticket of the same team and another token is NOT_OWNER (401 in the document's API). */
-enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id, struct ticket *out);
-/* Merge patch (RFC 7396, metadata is merged at every depth). The version must be one of those allowed (PRECONDITION_FAILED). A status change to resolved or closed, or away from them,
- * needs tickets:resolve. */
+enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                             struct ticket *out);
+/* Merge patch (RFC 7396, metadata is merged at every depth). The version must be one of those allowed
+ * (PRECONDITION_FAILED). A status change to resolved or closed, or away from them, needs tickets:resolve. */
 enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
-                            const struct ticket_new *patch, const struct versions *allowed, struct ticket *out);
-enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id, const struct versions *allowed);
-/* At most q->limit rows; fewer when they are very large. */
-enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_query *q,
-                          struct cursor_key key, struct page *out);
+                            const struct ticket_new *patch, const struct versions *allowed,
+                            struct ticket *out);
+enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                            const struct versions *allowed);
+/* At most in->limit rows; fewer when they are very large. */
+enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who,
+                          const struct ticket_query *in, struct cursor_key key, struct page *out);
 
 #endif

@@ -9,7 +9,8 @@
 #define LIMIT_DEFAULT 50
 #define ARGS_MAX 24
 #define SQL_MAX 4096
-#define PAGE_TEXT_MAX ((size_t)2 << 20) /* bytes: a page of very large tickets ends early instead of not fitting */
+#define PAGE_TEXT_MAX                                                                              \
+    ((size_t)2 << 20) /* bytes: a page of very large tickets ends early instead of not fitting */
 
 struct query { /* SQL under construction */
     struct ctx *cx;
@@ -85,8 +86,10 @@ static void filters(struct query *q, const struct caller *who, const struct tick
         and_one(q, " AND updated_ms < ", VI(in->updated_before), "");
     if (REC_HAS(in, q)) {
         int n = bind(q, VT(like_pattern(q->cx, in->q)));
-        buf_printf(&q->sql, " AND (lower(title) LIKE lower(CAST($%d AS TEXT)) ESCAPE '\\' OR "
-                            "lower(description) LIKE lower(CAST($%d AS TEXT)) ESCAPE '\\')", n, n);
+        buf_printf(&q->sql,
+                   " AND (lower(title) LIKE lower(CAST($%d AS TEXT)) ESCAPE '\\' OR "
+                   "lower(description) LIKE lower(CAST($%d AS TEXT)) ESCAPE '\\')",
+                   n, n);
     }
 }
 
@@ -120,7 +123,8 @@ static void seek(struct query *q, const struct cursor *at, bool by_update, bool 
 static enum err_code count_all(struct query *q, struct db *db, int64_t *total)
 {
     struct rec_num n;
-    struct str sql = str_printf(&q->cx->arena, "SELECT COUNT(*) AS n FROM tickets" STR_FMT, STR_ARG(buf_view(&q->sql)));
+    struct str sql = str_printf(&q->cx->arena, "SELECT COUNT(*) AS n FROM tickets" STR_FMT,
+                                STR_ARG(buf_view(&q->sql)));
     enum err_code e = db_one(q->cx, db, &rec_num, sql.p, (struct args){ q->args, q->n }, &n);
     if (!e)
         *total = n.n;
@@ -153,17 +157,20 @@ static enum err_code add_row(struct ctx *cx, void *row, void *arg)
     return ERR_NONE;
 }
 
-enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out, bool *has_more)
+enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out,
+                        bool *has_more)
 {
-    struct rows rows = { .r = q->r, .v = arena_zalloc(&cx->arena, q->r->size * (size_t)q->limit), .max = (size_t)q->limit };
+    struct rows rows = { .r = q->r,
+                         .v = arena_zalloc(&cx->arena, q->r->size * (size_t)q->limit),
+                         .max = (size_t)q->limit };
     enum err_code e = db_each(cx, db, q->r, q->sql, q->args, add_row, &rows);
     *has_more = rows.has_more;
     *out = (struct list){ rows.v, rows.n };
     return rows.has_more && e == ERR_TOO_LARGE ? ERR_NONE : e;
 }
 
-enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who, const struct ticket_query *in,
-                          struct cursor_key key, struct page *out)
+enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *who,
+                          const struct ticket_query *in, struct cursor_key key, struct page *out)
 {
     struct query q = { .cx = cx };
     struct str sort = REC_HAS(in, sort) ? in->sort : STR("-created_at");
@@ -173,7 +180,8 @@ enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *wh
     *out = (struct page){ .total = -1 };
     buf_init(&q.sql, &cx->arena, SQL_MAX);
     filters(&q, who, in);
-    struct cursor at = { .kind = str_printf(&cx->arena, "tickets:" STR_FMT, STR_ARG(sort)), .filter = filter_text(&q) };
+    struct cursor at = { .kind = str_printf(&cx->arena, "tickets:" STR_FMT, STR_ARG(sort)),
+                         .filter = filter_text(&q) };
     if (REC_HAS(in, count) && in->count)
         e = count_all(&q, db, &out->total);
     if (!e && REC_HAS(in, cursor)) {
@@ -184,14 +192,17 @@ enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *wh
     if (e)
         return e;
     const char *dir = is_down ? "DESC" : "ASC";
-    struct str order = by_update ? str_printf(&cx->arena, "updated_ms %s, id %s", dir, dir) : str_printf(&cx->arena, "id %s", dir);
-    struct str sql = str_printf(&cx->arena,
-                                "SELECT id, title, description, status, priority, category, metadata, token_id, "
-                                "integration_source, version, created_ms AS created_at, updated_ms AS updated_at FROM tickets"
-                                STR_FMT " ORDER BY " STR_FMT " LIMIT $%d",
-                                STR_ARG(buf_view(&q.sql)), STR_ARG(order), bind(&q, VI(limit + 1)));
+    struct str order = by_update ? str_printf(&cx->arena, "updated_ms %s, id %s", dir, dir)
+                                 : str_printf(&cx->arena, "id %s", dir);
+    struct str sql =
+        str_printf(&cx->arena,
+                   "SELECT id, title, description, status, priority, category, metadata, token_id, "
+                   "integration_source, version, created_ms AS created_at, updated_ms AS "
+                   "updated_at FROM tickets" STR_FMT " ORDER BY " STR_FMT " LIMIT $%d",
+                   STR_ARG(buf_view(&q.sql)), STR_ARG(order), bind(&q, VI(limit + 1)));
     bool has_more;
-    e = page_read(cx, db, &(struct page_sql){ &rec_ticket, sql.p, { q.args, q.n }, limit }, &out->rows, &has_more);
+    e = page_read(cx, db, &(struct page_sql){ &rec_ticket, sql.p, { q.args, q.n }, limit },
+                  &out->rows, &has_more);
     if (e || !has_more)
         return e;
     const struct ticket *last = &((const struct ticket *)out->rows.v)[out->rows.n - 1];

@@ -1,18 +1,29 @@
 /* The field tables of tickets: /v1 and the document's forms over the same structs. Data only. */
 #include "ticket.h"
 
-static const char *const statuses[] = { "open", "in_progress", "waiting", "resolved", "closed", NULL };
+static const char *const statuses[] = {
+    "open", "in_progress", "waiting", "resolved", "closed", NULL
+};
 static const char *const priorities[] = { "low", "medium", "high", "urgent", NULL };
-static const char *const sorts[] = { "created_at", "-created_at", "updated_at", "-updated_at", NULL };
+static const char *const sorts[] = { "created_at", "-created_at", "updated_at", "-updated_at",
+                                     NULL };
 
 #define AT(member) offsetof(struct ticket, member)
-#define ID_ROW { "id", F_UUID, AT(id), 0, 0, 0, NULL, "Ticket identifier", "\"550e8400-e29b-41d4-a716-446655440000\"" }
-#define TITLE_ROW { "title", F_STR, AT(title), 0, 0, 0, NULL, "Ticket title", "\"Issue with API integration\"" }
-#define DESCRIPTION_ROW { "description", F_STR, AT(description), F_NULLABLE, 0, 0, NULL, "Detailed description", NULL }
+/* clang-format off */
+#define ID_ROW { "id", F_UUID, AT(id), 0, 0, 0, NULL, "Ticket identifier", \
+        "\"550e8400-e29b-41d4-a716-446655440000\"" }
+#define TITLE_ROW { "title", F_STR, AT(title), 0, 0, 0, NULL, "Ticket title", \
+        "\"Issue with API integration\"" }
+#define DESCRIPTION_ROW { "description", F_STR, AT(description), F_NULLABLE, 0, 0, NULL, \
+        "Detailed description", NULL }
 #define STATUS_ROW { "status", F_ENUM, AT(status), 0, 0, 0, statuses, "Ticket status", NULL }
-#define PRIORITY_ROW { "priority", F_ENUM, AT(priority), 0, 0, 0, priorities, "Priority level", NULL }
-#define CATEGORY_ROW { "category", F_STR, AT(category), F_NULLABLE, 0, 0, NULL, "Ticket category", "\"Technical Support\"" }
-#define METADATA_ROW { "metadata", F_OBJECT, AT(metadata), 0, 0, 0, NULL, "Custom metadata", "{\"customer_id\":\"CUST-123\"}" }
+#define PRIORITY_ROW { "priority", F_ENUM, AT(priority), 0, 0, 0, priorities, "Priority level", \
+        NULL }
+#define CATEGORY_ROW { "category", F_STR, AT(category), F_NULLABLE, 0, 0, NULL, \
+        "Ticket category", "\"Technical Support\"" }
+#define METADATA_ROW { "metadata", F_OBJECT, AT(metadata), 0, 0, 0, NULL, "Custom metadata", \
+        "{\"customer_id\":\"CUST-123\"}" }
+/* clang-format on */
 
 static const struct field ticket_fields[] = {
     ID_ROW,
@@ -23,8 +34,10 @@ static const struct field ticket_fields[] = {
     CATEGORY_ROW,
     METADATA_ROW,
     { "token_id", F_UUID, AT(token_id), 0, 0, 0, NULL, "The token that created the ticket", NULL },
-    { "integration_source", F_STR, AT(integration_source), 0, 0, 0, NULL, "Name of that token when it did", NULL },
-    { "version", F_INT, AT(version), 0, 0, 0, NULL, "Grows by one with each change; the ETag is made from it", "1" },
+    { "integration_source", F_STR, AT(integration_source), 0, 0, 0, NULL,
+      "Name of that token when it did", NULL },
+    { "version", F_INT, AT(version), 0, 0, 0, NULL,
+      "Grows by one with each change; the ETag is made from it", "1" },
     { "created_at", F_TIME, AT(created_ms), 0, 0, 0, NULL, "When the ticket was created", NULL },
     { "updated_at", F_TIME, AT(updated_ms), 0, 0, 0, NULL, "When the ticket last changed", NULL },
 };
@@ -38,56 +51,83 @@ static const struct field v0_fields[] = {
     PRIORITY_ROW,
     CATEGORY_ROW,
     METADATA_ROW,
-    { "created_at", F_TIME_S, AT(created_ms), 0, 0, 0, NULL, "When the ticket was created", "\"2024-01-15T10:30:00Z\"" },
-    { "updated_at", F_TIME_S, AT(updated_ms), 0, 0, 0, NULL, "When the ticket last changed", "\"2024-01-15T11:45:00Z\"" },
+    { "created_at", F_TIME_S, AT(created_ms), 0, 0, 0, NULL, "When the ticket was created",
+      "\"2024-01-15T10:30:00Z\"" },
+    { "updated_at", F_TIME_S, AT(updated_ms), 0, 0, 0, NULL, "When the ticket last changed",
+      "\"2024-01-15T11:45:00Z\"" },
 };
-const struct rec rec_ticket_v0 = REC("IntegrationTicket", struct ticket, v0_fields, "A ticket as the ticket API shows it.");
+const struct rec rec_ticket_v0 =
+    REC("IntegrationTicket", struct ticket, v0_fields, "A ticket as the ticket API shows it.");
 const struct rec rec_ticket_v0_new = { "IntegrationTicketCreated", sizeof(struct ticket), v0_fields,
-                                       sizeof v0_fields / sizeof *v0_fields - 1, "A ticket just created." };
+                                       sizeof v0_fields / sizeof *v0_fields - 1,
+                                       "A ticket just created." };
 
 static const struct field v0_status_fields[] = {
     ID_ROW,
     STATUS_ROW,
-    { "updated_at", F_TIME_S, AT(updated_ms), 0, 0, 0, NULL, "When the status changed", "\"2024-01-15T14:20:00Z\"" },
+    { "updated_at", F_TIME_S, AT(updated_ms), 0, 0, 0, NULL, "When the status changed",
+      "\"2024-01-15T14:20:00Z\"" },
 };
-const struct rec rec_ticket_v0_status = REC("IntegrationTicketStatus", struct ticket, v0_status_fields,
-                                            "A ticket whose status was changed.");
+const struct rec rec_ticket_v0_status = REC("IntegrationTicketStatus", struct ticket,
+                                            v0_status_fields, "A ticket whose status was changed.");
 
 #define IN(member) offsetof(struct ticket_new, member)
-#define IN_TITLE { "title", F_STR, IN(title), F_REQUIRED, 1, TICKET_TITLE_MAX, NULL, "Ticket title", "\"Issue with API integration\"" }
+/* clang-format off */
+#define IN_TITLE { "title", F_STR, IN(title), F_REQUIRED, 1, TICKET_TITLE_MAX, NULL, \
+      "Ticket title", "\"Issue with API integration\"" }
 #define IN_DESCRIPTION \
-    { "description", F_STR, IN(description), F_NULLABLE, 0, TICKET_DESCRIPTION_MAX, NULL, "Detailed description", NULL }
-#define IN_PRIORITY { "priority", F_ENUM, IN(priority), 0, 0, 0, priorities, "Priority level (default medium)", "\"high\"" }
-#define IN_CATEGORY { "category", F_STR, IN(category), F_NULLABLE, 0, TICKET_CATEGORY_MAX, NULL, "Ticket category", NULL }
-#define IN_METADATA { "metadata", F_OBJECT, IN(metadata), F_NULLABLE, 0, TICKET_METADATA_MAX, NULL, "Custom metadata", NULL }
-#define IN_STATUS { "status", F_ENUM, IN(status), 0, 0, 0, statuses, "Ticket status (default open)", "\"open\"" }
+    { "description", F_STR, IN(description), F_NULLABLE, 0, TICKET_DESCRIPTION_MAX, NULL, \
+      "Detailed description", NULL }
+#define IN_PRIORITY { "priority", F_ENUM, IN(priority), 0, 0, 0, priorities, \
+      "Priority level (default medium)", "\"high\"" }
+#define IN_CATEGORY { "category", F_STR, IN(category), F_NULLABLE, 0, TICKET_CATEGORY_MAX, NULL, \
+      "Ticket category", NULL }
+#define IN_METADATA { "metadata", F_OBJECT, IN(metadata), F_NULLABLE, 0, TICKET_METADATA_MAX, \
+      NULL, "Custom metadata", NULL }
+#define IN_STATUS { "status", F_ENUM, IN(status), 0, 0, 0, statuses, \
+      "Ticket status (default open)", "\"open\"" }
+/* clang-format on */
 
-static const struct field new_fields[] = { IN_TITLE, IN_DESCRIPTION, IN_STATUS, IN_PRIORITY, IN_CATEGORY, IN_METADATA };
-const struct rec rec_ticket_new = REC("TicketNew", struct ticket_new, new_fields, "A ticket to create.");
+static const struct field new_fields[] = { IN_TITLE,    IN_DESCRIPTION, IN_STATUS,
+                                           IN_PRIORITY, IN_CATEGORY,    IN_METADATA };
+const struct rec rec_ticket_new =
+    REC("TicketNew", struct ticket_new, new_fields, "A ticket to create.");
 const struct rec rec_ticket_patch = REC("TicketPatch", struct ticket_new, new_fields,
                                         "Changes to a ticket (JSON merge patch: null clears).");
 
-static const struct field v0_in_fields[] = { IN_TITLE, IN_DESCRIPTION, IN_PRIORITY, IN_CATEGORY, IN_METADATA };
-const struct rec rec_ticket_v0_in = REC("IntegrationTicketNew", struct ticket_new, v0_in_fields, "A ticket to create.");
+static const struct field v0_in_fields[] = { IN_TITLE, IN_DESCRIPTION, IN_PRIORITY, IN_CATEGORY,
+                                             IN_METADATA };
+const struct rec rec_ticket_v0_in =
+    REC("IntegrationTicketNew", struct ticket_new, v0_in_fields, "A ticket to create.");
 
 static const struct field status_fields[] = {
     { "status", F_ENUM, IN(status), F_REQUIRED, 0, 0, statuses, "The new status", "\"resolved\"" },
 };
-const struct rec rec_ticket_status = REC("TicketStatus", struct ticket_new, status_fields, "A status to set.");
+const struct rec rec_ticket_status =
+    REC("TicketStatus", struct ticket_new, status_fields, "A status to set.");
 
 #define Q(member) offsetof(struct ticket_query, member)
 static const struct field query_fields[] = {
-    { "status", F_ENUMS, Q(status), 0, 0, 5, statuses, "Only these statuses (comma separated)", NULL },
-    { "priority", F_ENUMS, Q(priority), 0, 0, 4, priorities, "Only these priorities (comma separated)", NULL },
+    { "status", F_ENUMS, Q(status), 0, 0, 5, statuses, "Only these statuses (comma separated)",
+      NULL },
+    { "priority", F_ENUMS, Q(priority), 0, 0, 4, priorities,
+      "Only these priorities (comma separated)", NULL },
     { "category", F_STR, Q(category), 0, 0, TICKET_CATEGORY_MAX, NULL, "Only this category", NULL },
-    { "created_after", F_TIME, Q(created_after), 0, 0, 0, NULL, "Created at or after this time", NULL },
-    { "created_before", F_TIME, Q(created_before), 0, 0, 0, NULL, "Created before this time", NULL },
-    { "updated_after", F_TIME, Q(updated_after), 0, 0, 0, NULL, "Changed at or after this time", NULL },
-    { "updated_before", F_TIME, Q(updated_before), 0, 0, 0, NULL, "Changed before this time", NULL },
-    { "q", F_STR, Q(q), 0, 1, 200, NULL, "Text that title or description contains, letter case ignored", NULL },
-    { "sort", F_ENUM, Q(sort), 0, 0, 0, sorts, "Order; a leading minus is newest first (default -created_at)", NULL },
+    { "created_after", F_TIME, Q(created_after), 0, 0, 0, NULL, "Created at or after this time",
+      NULL },
+    { "created_before", F_TIME, Q(created_before), 0, 0, 0, NULL, "Created before this time",
+      NULL },
+    { "updated_after", F_TIME, Q(updated_after), 0, 0, 0, NULL, "Changed at or after this time",
+      NULL },
+    { "updated_before", F_TIME, Q(updated_before), 0, 0, 0, NULL, "Changed before this time",
+      NULL },
+    { "q", F_STR, Q(q), 0, 1, 200, NULL,
+      "Text that title or description contains, letter case ignored", NULL },
+    { "sort", F_ENUM, Q(sort), 0, 0, 0, sorts,
+      "Order; a leading minus is newest first (default -created_at)", NULL },
     { "limit", F_INT, Q(limit), 0, 1, 200, NULL, "Rows a page (default 50)", NULL },
     { "cursor", F_STR, Q(cursor), 0, 1, 512, NULL, "next_cursor of the page before", NULL },
     { "count", F_BOOL, Q(count), 0, 0, 0, NULL, "Add the total number of matches", NULL },
 };
-const struct rec rec_ticket_query = REC("TicketQuery", struct ticket_query, query_fields, "Filters of the ticket list.");
+const struct rec rec_ticket_query =
+    REC("TicketQuery", struct ticket_query, query_fields, "Filters of the ticket list.");

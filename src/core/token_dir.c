@@ -18,6 +18,7 @@
 #include "../base/crypt.h"
 #include "../base/log.h"
 #include "token_limit.h"
+#include "token_table.h"
 
 #define POLL_MS 200
 #define POLL_DEADLINE_US ((int64_t)5 * 1000 * 1000)
@@ -42,19 +43,10 @@ struct face {
 
 struct entry {
     struct hour_count used;
-    char apart[64 - sizeof(struct hour_count)]; /* the counter is written by every request, the rest by none */
+    /* The counter is written by every request, the rest by none. */
+    char apart[64 - sizeof(struct hour_count)];
     struct face *_Atomic face;
     struct str id, team_id;
-};
-
-struct slot {
-    uint64_t tag; /* written before the entry is published */
-    struct entry *_Atomic entry;
-};
-struct table { /* open addressing, at most half full; slots are filled, never emptied */
-    struct table *older;
-    size_t mask, n;
-    struct slot slots[];
 };
 
 struct token_dir {
@@ -77,55 +69,7 @@ struct token_dir {
     bool is_stopping; /* stop_lock */
 };
 
-/* ---- table ---- */
-
-static struct table *table_new(size_t n_slots)
-{
-    struct table *t = calloc(1, sizeof *t + n_slots * sizeof *t->slots);
-    BUG_IF(!t);
-    t->mask = n_slots - 1;
-    return t;
-}
-
-static void table_free(struct table *t)
-{
-    while (t) {
-        struct table *older = t->older;
-        free(t);
-        t = older;
-    }
-}
-
-static uint64_t tag_of(const unsigned char hash[SHA256_LEN])
-{
-    uint64_t tag;
-    memcpy(&tag, hash, sizeof tag);
-    return tag;
-}
-
-static uint64_t tag_of_id(struct str id)
-{
-    unsigned char hash[SHA256_LEN];
-    crypt_sha256(id, hash);
-    return tag_of(hash);
-}
-
-/* Add (tag, entry) unless it is there; the table has room. */
-static void table_put(struct table *t, uint64_t tag, struct entry *en)
-{
-    for (size_t i = tag & t->mask;; i = (i + 1) & t->mask) {
-        struct slot *s = &t->slots[i];
-        struct entry *old = atomic_load_explicit(&s->entry, memory_order_relaxed);
-        if (old == en && s->tag == tag)
-            return;
-        if (old)
-            continue;
-        s->tag = tag;
-        t->n++;
-        atomic_store_explicit(&s->entry, en, memory_order_release);
-        return;
-    }
-}
+/* ---- finding ---- */
 
 static struct entry *find_id(struct token_dir *d, struct str id)
 {
@@ -150,7 +94,8 @@ static void put_face_keys(struct table *t, struct entry *en, const struct face *
 /* Room for a few more keys in both tables. The new by_hash holds only the hashes that are valid now. */
 static void tables_grow(struct token_dir *d)
 {
-    struct table *ids = d->by_id, *old = atomic_load_explicit(&d->by_hash, memory_order_relaxed), *t;
+    struct table *ids = d->by_id, *old = atomic_load_explicit(&d->by_hash, memory_order_relaxed),
+                 *t;
     if ((ids->n + 2) * 2 > ids->mask) {
         t = table_new((ids->mask + 1) * 2);
         for (size_t i = 0; i <= ids->mask; i++) {
@@ -202,7 +147,8 @@ static struct face *face_new(struct token_dir *d, const struct token *row)
     f->is_deleted = str_eq(row->status, STR("deleted"));
     if (f->has_ips && !allowed_ips_parse(&d->parse, &d->arena, row->allowed_ips, &f->ips, &bad))
         warn_list(row, "allowed_ips");
-    if (f->has_endpoints && !allowed_endpoints_parse(&d->parse, &d->arena, row->allowed_endpoints, &f->endpoints, &bad))
+    if (f->has_endpoints &&
+        !allowed_endpoints_parse(&d->parse, &d->arena, row->allowed_endpoints, &f->endpoints, &bad))
         warn_list(row, "allowed_endpoints");
     ctx_retry(&d->parse);
     return f;
@@ -256,7 +202,9 @@ static enum err_code read_changes(struct ctx *cx, struct db *db, void *arg)
     struct pager p = { .d = d };
     struct rec_num feed;
     db_scope_system(db);
-    enum err_code e = db_one(cx, db, &rec_num, "SELECT value AS n FROM change_feed WHERE name = 'token'", NO_ARGS, &feed);
+    enum err_code e =
+        db_one(cx, db, &rec_num, "SELECT value AS n FROM change_feed WHERE name = 'token'", NO_ARGS,
+               &feed);
     if (e == ERR_NOT_FOUND) {
         note(cx, "the change feed of tokens is missing");
         return ctx_fail_plain(cx, ERR_INTERNAL);
@@ -266,8 +214,10 @@ static enum err_code read_changes(struct ctx *cx, struct db *db, void *arg)
     do {
         p.n = 0;
         e = db_each(cx, db, &rec_token_row,
-                    "SELECT team_id, id, name, token_hash, previous_hash, previous_until_ms, status, rate_limit, scopes, "
-                    "allowed_endpoints, allowed_ips, expires_ms, rev FROM integration_tokens WHERE rev > $1 ORDER BY rev LIMIT 1000",
+                    "SELECT team_id, id, name, token_hash, previous_hash, previous_until_ms, "
+                    "status, rate_limit, scopes, "
+                    "allowed_endpoints, allowed_ips, expires_ms, rev FROM integration_tokens WHERE "
+                    "rev > $1 ORDER BY rev LIMIT 1000",
                     ARGS(VI(d->rev)), page_row, &p);
     } while (!e && p.n == PAGE);
     if (!e && d->rev < feed.n)
@@ -291,7 +241,8 @@ static bool secret_is_formed(struct str s)
         return false;
     for (size_t i = 4; i < s.n; i++) {
         char c = s.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_';
         if (!ok)
             return false;
     }
@@ -306,7 +257,8 @@ static bool face_has(const struct face *f, const unsigned char hash[SHA256_LEN],
            (f->previous_until_ms > now_ms && memcmp(f->previous, hash, SHA256_LEN) == 0);
 }
 
-static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t now_ms, const struct face **face)
+static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t now_ms,
+                                 const struct face **face)
 {
     unsigned char hash[SHA256_LEN];
     struct table *t = atomic_load_explicit(&d->by_hash, memory_order_acquire);
@@ -324,7 +276,8 @@ static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t
     }
 }
 
-static enum err_code wrong_token(struct ctx *cx, struct token_dir *d, const struct ip *ip, int64_t now_ms)
+static enum err_code wrong_token(struct ctx *cx, struct token_dir *d, const struct ip *ip,
+                                 int64_t now_ms)
 {
     if (!d->bad_per_minute || !wrong_note(d->wrong, ip, now_ms, d->bad_per_minute))
         return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
@@ -341,22 +294,23 @@ static enum err_code lacks_scope(struct ctx *cx, uint64_t missing)
             buf_lit(&b, b.n ? ", " : "");
             buf_lit(&b, scope_words[i]);
         }
-    return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope%s " STR_FMT, missing & (missing - 1) ? "s" : "",
-                STR_ARG(buf_view(&b)));
+    return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope%s " STR_FMT,
+                missing & (missing - 1) ? "s" : "", STR_ARG(buf_view(&b)));
 }
 
 /* After the limit was taken from, so that a refused call is counted like any other. */
 static enum err_code face_allows(struct ctx *cx, const struct face *f, const struct auth_query *q)
 {
-    if (f->has_endpoints && !allowed_endpoints_match(f->endpoints, str_of(q->method), str_of(q->route_path), q->path))
+    if (f->has_endpoints &&
+        !allowed_endpoints_match(f->endpoints, str_of(q->method), str_of(q->route_path), q->path))
         return ctx_fail_plain(cx, ERR_FORBIDDEN_ENDPOINT);
     if (!scope_granted(f->scopes, q->need))
         return lacks_scope(cx, q->need & ~f->scopes);
     return ERR_NONE;
 }
 
-enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q, struct caller *who,
-                             struct limit_state *limit)
+enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
+                             struct caller *who, struct limit_state *limit)
 {
     int64_t now = clock_ms(), used;
     const struct face *f = NULL;
@@ -365,11 +319,14 @@ enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct a
     struct entry *en = secret_is_formed(q->secret) ? find_secret(d, q->secret, now, &f) : NULL;
     if (!en)
         return wrong_token(cx, d, &q->ip, now);
-    *who = (struct caller){ .team_id = en->team_id, .token_id = en->id, .token_name = f->name, .scopes = f->scopes };
+    *who = (struct caller){
+        .team_id = en->team_id, .token_id = en->id, .token_name = f->name, .scopes = f->scopes
+    };
     if (!f->is_active || f->expires_ms <= now)
         return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
     bool is_allowed = !f->has_ips || cidrs_match(f->ips, &q->ip);
-    bool is_denied = is_allowed && q->is_counted && !hour_take(&en->used, now, f->rate_limit, &used);
+    bool is_denied =
+        is_allowed && q->is_counted && !hour_take(&en->used, now, f->rate_limit, &used);
     if (!is_allowed || !q->is_counted)
         used = hour_used(&en->used, now);
     *limit = (struct limit_state){
@@ -448,7 +405,8 @@ enum err_code token_dir_start(struct ctx *cx, struct token_dir *d)
 
 /* ---- begin and end ---- */
 
-enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute, struct token_dir **out)
+enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute,
+                             struct token_dir **out)
 {
     struct token_dir *d = calloc(1, sizeof *d);
     pthread_condattr_t attr;

@@ -19,14 +19,14 @@
 
 struct token_dir;
 
-struct limit_state { /* for RateLimit headers */
-    int64_t limit;      /* requests an hour */
-    int64_t remaining;  /* after this request */
-    int64_t reset_s;    /* seconds until the top of the hour, >= 1 */
+struct limit_state {   /* for RateLimit headers */
+    int64_t limit;     /* requests an hour */
+    int64_t remaining; /* after this request */
+    int64_t reset_s;   /* seconds until the top of the hour, >= 1 */
 };
 
 struct auth_query {
-    struct str secret;      /* as sent, without "Bearer " */
+    struct str secret; /* as sent, without "Bearer " */
     struct ip ip;
     const char *method;
     const char *route_path; /* pattern of the matched route, e.g. "/v1/tickets/{id}" */
@@ -37,7 +37,8 @@ struct auth_query {
 
 /* Load everything. `store` must be migrated. bad_per_minute: wrong tokens (malformed or unknown, not disabled or expired ones)
  * answered as INVALID_TOKEN per address (IPv6: /64) and minute, further ones are RATE_LIMITED; 0 = no limit. */
-enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute, struct token_dir **out);
+enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute,
+                             struct token_dir **out);
 enum err_code token_dir_start(struct ctx *cx, struct token_dir *d); /* starts the polling thread */
 void token_dir_close(struct token_dir *d); /* ends the thread; NULL is fine */
 /* Read the changes now. Any thread. */
@@ -50,8 +51,8 @@ void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms
  * can name it; team_id.p == NULL otherwise); *limit is filled when the token is valid (limit == 0 otherwise).
  * INVALID_TOKEN (unknown, disabled, expired, deleted), FORBIDDEN_ADDRESS, FORBIDDEN_ENDPOINT,
  * INSUFFICIENT_SCOPE (names the scope), RATE_LIMITED (cx->retry_after_s is set). Never blocks on I/O. Any thread. */
-enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q, struct caller *who,
-                             struct limit_state *limit);
+enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
+                             struct caller *who, struct limit_state *limit);
 int64_t token_dir_count(struct token_dir *d); /* all but deleted ones */
 
 #endif

@@ -39,7 +39,8 @@ static struct str text_of(const json_t *list, size_t i)
     return (struct str){ json_string_value(v), json_string_length(v) };
 }
 
-bool allowed_ips_parse(struct ctx *cx, struct arena *a, struct str json, struct cidrs *out, struct str *bad)
+bool allowed_ips_parse(struct ctx *cx, struct arena *a, struct str json, struct cidrs *out,
+                       struct str *bad)
 {
     json_t *list = strings_of(cx, json, TOKEN_IPS_MAX);
     *bad = STR_NONE;
@@ -87,7 +88,8 @@ static bool endpoint_parse(struct str text, struct endpoint *out)
     return true;
 }
 
-bool allowed_endpoints_parse(struct ctx *cx, struct arena *a, struct str json, struct endpoints *out, struct str *bad)
+bool allowed_endpoints_parse(struct ctx *cx, struct arena *a, struct str json,
+                             struct endpoints *out, struct str *bad)
 {
     json_t *list = strings_of(cx, json, TOKEN_ENDPOINTS_MAX);
     *bad = STR_NONE;
@@ -112,11 +114,13 @@ static bool path_fits(const struct endpoint *p, struct str path)
     return p->is_prefix ? str_starts(path, p->path) : str_eq(path, p->path);
 }
 
-bool allowed_endpoints_match(struct endpoints list, struct str method, struct str route, struct str path)
+bool allowed_endpoints_match(struct endpoints list, struct str method, struct str route,
+                             struct str path)
 {
     for (size_t i = 0; i < list.n; i++) {
         const struct endpoint *p = &list.v[i];
-        if ((!p->method.p || str_eq(p->method, method)) && (path_fits(p, route) || path_fits(p, path)))
+        if ((!p->method.p || str_eq(p->method, method)) &&
+            (path_fits(p, route) || path_fits(p, path)))
             return true;
     }
     return false;
@@ -146,8 +150,8 @@ bool hour_take(struct hour_count *h, int64_t now_ms, int64_t limit, int64_t *use
         *used = (int64_t)count;
         if ((int64_t)count >= limit || count == UINT32_MAX)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | (count + 1), memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | (count + 1),
+                                                    memory_order_relaxed, memory_order_relaxed));
     *used = (int64_t)count + 1;
     return true;
 }
@@ -170,8 +174,8 @@ void hour_add(struct hour_count *h, int64_t hour_ms, int64_t count)
         sum = count_in(word, hour) + (uint64_t)(count > UINT32_MAX ? UINT32_MAX : count);
         if (sum > UINT32_MAX)
             sum = UINT32_MAX;
-    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | sum, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | sum,
+                                                    memory_order_relaxed, memory_order_relaxed));
 }
 
 int64_t seconds_left(int64_t now_ms, int64_t window_ms)
@@ -229,7 +233,8 @@ static struct ip network_of(const struct ip *ip)
 }
 
 /* The slot of this address, or the one to give it: an old one, else the one with the lowest count. */
-static struct wrong_slot *wrong_find(struct wrong_shard *s, uint64_t hash, const struct ip *net, int64_t minute)
+static struct wrong_slot *wrong_find(struct wrong_shard *s, uint64_t hash, const struct ip *net,
+                                     int64_t minute)
 {
     struct wrong_slot *best = NULL;
     for (uint64_t i = 0; i < WRONG_WAYS; i++) {

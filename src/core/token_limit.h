@@ -24,10 +24,13 @@ struct endpoints {
 
 /* JSON array text to a parsed list in `a`; cx is used up by the parser (its memory and, cleared again, its error). False when it
  * is not an array of 1 to `max` strings (*bad = STR_NONE) or when the item *bad is wrong. Any thread. */
-bool allowed_ips_parse(struct ctx *cx, struct arena *a, struct str json, struct cidrs *out, struct str *bad);
-bool allowed_endpoints_parse(struct ctx *cx, struct arena *a, struct str json, struct endpoints *out, struct str *bad);
+bool allowed_ips_parse(struct ctx *cx, struct arena *a, struct str json, struct cidrs *out,
+                       struct str *bad);
+bool allowed_endpoints_parse(struct ctx *cx, struct arena *a, struct str json,
+                             struct endpoints *out, struct str *bad);
 /* Does a pattern cover the method and either of both paths (the route's pattern, the path as sent)? */
-bool allowed_endpoints_match(struct endpoints list, struct str method, struct str route, struct str path);
+bool allowed_endpoints_match(struct endpoints list, struct str method, struct str route,
+                             struct str path);
 
 /* Requests of one token in one hour, in one word: hour number << 32 | count. Any thread, lock-free. */
 struct hour_count {

@@ -161,7 +161,7 @@ void day_rest(struct usage *u)
 void day_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
 {
     static const char *const tails[] = { "", "-wal", "-shm" };
-    struct list days;
+    struct list days = { 0 };
 
     if (day_list(cx, u, &days))
         return;
@@ -279,7 +279,7 @@ static enum err_code open_for(struct ctx *cx, struct usage *u, int64_t day)
 enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, size_t *moved)
 {
     struct move m = { .day = 0 };
-    struct list days;
+    struct list days = { 0 };
     enum err_code e = ERR_NONE;
 
     *moved = 0;
@@ -325,7 +325,7 @@ static enum err_code forget_step(struct ctx *cx, struct db *db, void *arg)
 enum err_code day_forget(struct ctx *cx, struct usage *u, struct str team_id, struct str token_id)
 {
     struct forget f = { .team_id = team_id, .token_id = token_id };
-    struct list days;
+    struct list days = { 0 };
     enum err_code e = day_list(cx, u, &days);
 
     for (size_t i = 0; i < days.n && !e && !usage_is_stopping(u); i++) {

@@ -200,7 +200,8 @@ static void tick(struct usage *u, int64_t now_ms, bool must_move, bool must_keep
     forget_all(&cx, u, now_ms);
     if (must_move && !is_postgres)
         move_all(u, now_ms);
-    if (must_move && is_postgres && rollup_recover(&cx, u)) /* another node, or our own last run, is gone */
+    if (must_move && is_postgres &&
+        rollup_recover(&cx, u)) /* another node, or our own last run, is gone */
         log_warn(&cx, "usage.recover_failed", KVC("error", err_info(cx.err)->name));
     if (must_keep && !usage_is_stopping(u)) {
         ctx_clear(&cx);

@@ -79,7 +79,7 @@ static enum err_code make_part(struct ctx *cx, struct db *db, void *arg)
 {
     struct part *p = arg;
     struct arena *a = &cx->arena;
-    long long from = (long long)p->from_ms, to = (long long)(p->from_ms + DAY_MS);
+    long long from = p->from_ms, to = p->from_ms + DAY_MS;
     bool has_it;
     enum err_code e = part_lock(cx, db, &has_it);
 

@@ -7,7 +7,7 @@
 #include "../base/json.h"
 #include "usage_inner.h"
 
-#define KEY_MAX 64 /* bytes of a key that are looked at */
+#define KEY_MAX 256 /* a key that is longer is taken for a sensitive one */
 #define PRINT_MAX ((size_t)128 << 10)
 
 /* Looked for in the key in lower case without '_', '-', '.' and blanks. */
@@ -22,9 +22,12 @@ static bool is_sensitive(const char *key)
     char plain[KEY_MAX + 1];
     size_t n = 0;
 
-    for (; *key && n < KEY_MAX; key++) {
-        if (!strchr("_-. ", *key))
-            plain[n++] = *key >= 'A' && *key <= 'Z' ? (char)(*key + 'a' - 'A') : *key;
+    for (; *key; key++) {
+        if (strchr("_-. ", *key))
+            continue;
+        if (n == KEY_MAX)
+            return true;
+        plain[n++] = *key >= 'A' && *key <= 'Z' ? (char)(*key + 'a' - 'A') : *key;
     }
     plain[n] = '\0';
     for (size_t i = 0; i < sizeof sensitive / sizeof *sensitive; i++)
@@ -41,11 +44,14 @@ static bool has_sensitive(const json_t *v)
     size_t i;
 
     if (json_is_array(v)) {
-        json_array_foreach(v, i, item) if (has_sensitive(item)) return true;
+        json_array_foreach(v, i, item)
+            if (has_sensitive(item))
+                return true;
         return false;
     }
-    json_object_foreach((json_t *)(uintptr_t)v, key,
-                        item) if (is_sensitive(key) || has_sensitive(item)) return true;
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+        if (is_sensitive(key) || has_sensitive(item))
+            return true;
     return false;
 }
 
@@ -56,8 +62,7 @@ static void print_object(struct buf *b, const json_t *v)
     const char *key, *comma = "{";
     json_t *item;
 
-    json_object_foreach((json_t *)(uintptr_t)v, key, item)
-    {
+    json_object_foreach((json_t *)(uintptr_t)v, key, item) {
         if (b->n > USAGE_PAYLOAD_MAX)
             return;
         buf_lit(b, comma);
@@ -81,8 +86,7 @@ static void print(struct buf *b, const json_t *v)
         print_object(b, v);
     } else if (json_is_array(v)) {
         buf_char(b, '[');
-        json_array_foreach(v, i, item)
-        {
+        json_array_foreach(v, i, item) {
             if (b->n > USAGE_PAYLOAD_MAX)
                 return;
             if (i)

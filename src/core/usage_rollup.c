@@ -32,9 +32,10 @@ static const struct bulk_col columns[] = { { "team_id", true },    { "grain", tr
     "ON CONFLICT (team_id, grain, bucket_ms, token_id, route, class) DO UPDATE SET "               \
     "n = usage_rollup.n + excluded.n, sum_us = usage_rollup.sum_us + excluded.sum_us" BUCKETS(ADD)
 
-#define SQL_TOKEN                                                                                       \
-    "UPDATE integration_tokens SET use_count = use_count + $1, "                                        \
-    "last_used_ms = CASE WHEN last_used_ms IS NULL OR last_used_ms < $2 THEN $2 ELSE last_used_ms END " \
+#define SQL_TOKEN                                                                                  \
+    "UPDATE integration_tokens SET use_count = use_count + $1, "                                   \
+    "last_used_ms = CASE WHEN last_used_ms IS NULL OR last_used_ms < $2 THEN $2 ELSE "             \
+    "last_used_ms END "                                                                            \
     "WHERE team_id = $3 AND id = $4"
 
 void rollup_init(struct usage *u)
@@ -185,7 +186,9 @@ static enum err_code fold_row(struct ctx *cx, void *row, void *arg)
 static enum err_code is_abandoned(struct ctx *cx, struct db *db, int64_t stream, bool *is)
 {
     struct rec_num got = { .n = 1 };
-    enum err_code e = db_is_postgres(db) ? db_one(cx, db, &rec_num, SQL_IS_FREE, ARGS(VI(stream)), &got) : ERR_NONE;
+    enum err_code e = db_is_postgres(db)
+                          ? db_one(cx, db, &rec_num, SQL_IS_FREE, ARGS(VI(stream)), &got)
+                          : ERR_NONE;
 
     *is = got.n == 1;
     return e;

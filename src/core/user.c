@@ -49,13 +49,17 @@ static enum err_code user_check(struct ctx *cx, const struct user_new *in)
     if (!str_is_utf8(in->name) || str_chars(in->name) > 200)
         ctx_fail_field(cx, ERR_INVALID_FIELD, STR("name"), "name must be at most 200 characters");
     if (!is_role)
-        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("role"), "role must be one of owner, admin, agent, viewer");
-    if (!str_is_utf8(in->password) || str_chars(in->password) < USER_PASSWORD_MIN || in->password.n > 1000)
-        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("password"), "password must be %d to 1000 characters", USER_PASSWORD_MIN);
+        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("role"),
+                       "role must be one of owner, admin, agent, viewer");
+    if (!str_is_utf8(in->password) || str_chars(in->password) < USER_PASSWORD_MIN ||
+        in->password.n > 1000)
+        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("password"),
+                       "password must be %d to 1000 characters", USER_PASSWORD_MIN);
     return cx->err;
 }
 
-enum err_code user_create(struct ctx *cx, struct db *db, struct str team_id, const struct user_new *in, struct user *out)
+enum err_code user_create(struct ctx *cx, struct db *db, struct str team_id,
+                          const struct user_new *in, struct user *out)
 {
     struct rec_text made;
     enum err_code e = user_check(cx, in);
@@ -72,13 +76,17 @@ enum err_code user_create(struct ctx *cx, struct db *db, struct str team_id, con
         .created_ms = clock_ms(),
     };
     db_scope(db, team_id, STR(""));
-    e = db_one(cx, db, &rec_text,
-               "INSERT INTO user_account (team_id, id, email, name, role, password_hash, created_ms) "
-               "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id AS s",
-               ARGS(VT(team_id), VT(u.id), VT(u.email), VT(u.name), VT(u.role), VT(u.password_hash), VI(u.created_ms)), &made);
+    e = db_one(
+        cx, db, &rec_text,
+        "INSERT INTO user_account (team_id, id, email, name, role, password_hash, created_ms) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id AS s",
+        ARGS(VT(team_id), VT(u.id), VT(u.email), VT(u.name), VT(u.role), VT(u.password_hash),
+             VI(u.created_ms)),
+        &made);
     if (e == ERR_UNIQUE) {
         ctx_clear(cx);
-        return fail(cx, UNIQUE, "a user with the e-mail " STR_FMT " exists already", STR_ARG(u.email));
+        return fail(cx, UNIQUE, "a user with the e-mail " STR_FMT " exists already",
+                    STR_ARG(u.email));
     }
     if (!e)
         *out = u;
@@ -89,7 +97,8 @@ enum err_code user_count(struct ctx *cx, struct db *db, int64_t *out)
 {
     struct rec_num n;
     db_scope_system(db);
-    enum err_code e = db_one(cx, db, &rec_num, "SELECT COUNT(*) AS n FROM user_account", NO_ARGS, &n);
+    enum err_code e =
+        db_one(cx, db, &rec_num, "SELECT COUNT(*) AS n FROM user_account", NO_ARGS, &n);
     if (!e)
         *out = n.n;
     return e;

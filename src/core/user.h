@@ -18,7 +18,8 @@ struct user_new {
     struct str email, name, role, password; /* role: owner, admin, agent, viewer */
 };
 /* INVALID_FIELD names what is wrong; UNIQUE when the e-mail is taken. In a unit of work. */
-enum err_code user_create(struct ctx *cx, struct db *db, struct str team_id, const struct user_new *in, struct user *out);
+enum err_code user_create(struct ctx *cx, struct db *db, struct str team_id,
+                          const struct user_new *in, struct user *out);
 enum err_code user_count(struct ctx *cx, struct db *db, int64_t *out);
 
 #endif

@@ -30,8 +30,10 @@ void conn_deadline(struct conn *c, int64_t in_s)
 
 static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **slot)
 {
-    const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *addr = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *addr =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct conn *c = calloc(1, sizeof *c);
     BUG_IF(!c || !fd);
     c->fd = fd->connect_fd;
@@ -48,7 +50,8 @@ static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **slo
     *slot = c;
 }
 
-void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what)
+void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot,
+                 enum MHD_ConnectionNotificationCode what)
 {
     struct server *s = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {

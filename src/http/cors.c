@@ -29,12 +29,15 @@ void cors_headers(const struct exchange *x, struct MHD_Response *r)
         return;
     MHD_add_response_header(r, "Access-Control-Allow-Origin", x->in.origin.p);
     if (cors_is_preflight(x) && x->in.request_method.n) {
-        MHD_add_response_header(r, "Access-Control-Allow-Methods", "GET, POST, PATCH, PUT, DELETE, OPTIONS");
-        MHD_add_response_header(r, "Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id");
+        MHD_add_response_header(r, "Access-Control-Allow-Methods",
+                                "GET, POST, PATCH, PUT, DELETE, OPTIONS");
+        MHD_add_response_header(
+            r, "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id");
         MHD_add_response_header(r, "Access-Control-Max-Age", "600");
     } else {
         MHD_add_response_header(r, "Access-Control-Expose-Headers",
-                                "ETag, Location, Link, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id, Idempotency-Replayed");
+                                "ETag, Location, Link, RateLimit, RateLimit-Policy, Retry-After, "
+                                "X-Request-Id, Idempotency-Replayed");
     }
 }

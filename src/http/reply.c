@@ -10,7 +10,9 @@
 #include "../base/json.h"
 
 #define ERROR_BODY_MAX ((size_t)64 << 10)
-#define ERROR_BODY_MIN ((size_t)8 << 10) /* holds any error without its fields: a sentence is at most 512 bytes, escaped 3,072 */
+#define ERROR_BODY_MIN                                                                             \
+    ((size_t)8                                                                                     \
+     << 10) /* holds any error without its fields: a sentence is at most 512 bytes, escaped 3,072 */
 
 static bool is_v0(const struct exchange *x)
 {
@@ -86,7 +88,8 @@ static void error_problem(struct exchange *x, struct buf *b)
     const struct err_info *info = err_info(x->err);
     bool is_quota = x->err == ERR_RATE_LIMITED;
     buf_lit(b, "{\"type\":\"");
-    buf_lit(b, is_quota ? "https://iana.org/assignments/http-problem-types#quota-exceeded" : "about:blank");
+    buf_lit(b, is_quota ? "https://iana.org/assignments/http-problem-types#quota-exceeded"
+                        : "about:blank");
     buf_lit(b, "\",\"title\":");
     json_write_str(b, str_of(info->text));
     buf_printf(b, ",\"status\":%d,\"detail\":", info->status);
@@ -119,9 +122,12 @@ static void render_error(struct exchange *x)
     rp->content_type = is_v0(x) ? "application/json" : "application/problem+json";
     buf_init(&rp->body, &x->cx.arena, ERROR_BODY_MAX);
     error_body(x, &rp->body);
-    if (rp->body.over) { /* too many problems, or the request has used up its memory: the first sentence alone */
+    if (rp->body
+            .over) { /* too many problems, or the request has used up its memory: the first sentence alone */
         x->cx.n_fields = 0;
-        rp->body = (struct buf){ .p = arena_alloc(&x->cx.arena, ERROR_BODY_MIN), .cap = ERROR_BODY_MIN, .max = ERROR_BODY_MIN };
+        rp->body = (struct buf){ .p = arena_alloc(&x->cx.arena, ERROR_BODY_MIN),
+                                 .cap = ERROR_BODY_MIN,
+                                 .max = ERROR_BODY_MIN };
         error_body(x, &rp->body);
     }
     if (x->err == ERR_METHOD_NOT_ALLOWED)
@@ -151,7 +157,8 @@ static void add_limits(struct exchange *x, struct MHD_Response *r)
     if (l->limit) {
         snprintf(text, sizeof text, "\"hour\";q=%lld;w=3600", (long long)l->limit);
         MHD_add_response_header(r, "RateLimit-Policy", text);
-        snprintf(text, sizeof text, "\"hour\";r=%lld;t=%lld", (long long)l->remaining, (long long)l->reset_s);
+        snprintf(text, sizeof text, "\"hour\";r=%lld;t=%lld", (long long)l->remaining,
+                 (long long)l->reset_s);
         MHD_add_response_header(r, "RateLimit", text);
         if (x->srv->conf->x_ratelimit_headers) {
             add_i64(r, "X-RateLimit-Limit", l->limit);
@@ -165,22 +172,32 @@ static void add_limits(struct exchange *x, struct MHD_Response *r)
         add_i64(r, "Retry-After", 1);
 }
 
-/* RFC 9745 and RFC 8594: a route that ages says so. */
+int reply_ageing(const struct route *r, struct arena *a, struct reply_header out[AGEING_HEADERS])
+{
+    int n = 0;
+    if (!r || !r->deprecated_s)
+        return 0;
+    out[n++] = (struct reply_header){ "Deprecation",
+                                      str_printf(a, "@%lld", (long long)r->deprecated_s) };
+    if (r->sunset_s) {
+        struct buf b;
+        buf_init(&b, a, 64);
+        time_print_http(&b, r->sunset_s * 1000);
+        out[n++] = (struct reply_header){ "Sunset", buf_view(&b) };
+    }
+    if (r->successor)
+        out[n++] = (struct reply_header){
+            "Link", str_printf(a, "<%s>; rel=\"successor-version\"", r->successor)
+        };
+    return n;
+}
+
 static void add_ageing(struct exchange *x, struct MHD_Response *r)
 {
-    const struct route *rt = x->rq.route;
-    struct buf b;
-    if (!rt || !rt->deprecated_s)
-        return;
-    MHD_add_response_header(r, "Deprecation", str_printf(&x->cx.arena, "@%lld", (long long)rt->deprecated_s).p);
-    if (rt->sunset_s) {
-        buf_init(&b, &x->cx.arena, 64);
-        time_print_http(&b, rt->sunset_s * 1000);
-        buf_char(&b, 0);
-        MHD_add_response_header(r, "Sunset", b.p);
-    }
-    if (rt->successor)
-        MHD_add_response_header(r, "Link", str_printf(&x->cx.arena, "<%s>; rel=\"successor-version\"", rt->successor).p);
+    struct reply_header headers[AGEING_HEADERS];
+    int n = reply_ageing(x->rq.route, &x->cx.arena, headers);
+    for (int i = 0; i < n; i++)
+        MHD_add_response_header(r, headers[i].name, str_cstr(&x->cx.arena, headers[i].value));
 }
 
 static void add_headers(struct exchange *x, struct MHD_Response *r)
@@ -195,7 +212,8 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
         MHD_add_response_header(r, "Vary", "Accept-Encoding");
     MHD_add_response_header(r, "X-Request-Id", str_cstr(&x->cx.arena, x->cx.request_id));
     for (int i = 0; i < rp->n_headers; i++) {
-        MHD_add_response_header(r, rp->headers[i].name, str_cstr(&x->cx.arena, rp->headers[i].value));
+        MHD_add_response_header(r, rp->headers[i].name,
+                                str_cstr(&x->cx.arena, rp->headers[i].value));
         has_cache |= !strcmp(rp->headers[i].name, "Cache-Control");
     }
     if (!has_cache)
@@ -221,7 +239,8 @@ enum MHD_Result reply_send(struct exchange *x)
         return MHD_NO;
     gzip_apply(x);
     struct str body = x->rp.file.p ? x->rp.file : buf_view(&x->rp.body);
-    struct MHD_Response *r = MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_PERSISTENT);
     if (!r)
         return MHD_NO;
     add_headers(x, r);

@@ -100,7 +100,8 @@ static bool param_decode(struct arena *a, struct str in, struct str *out)
     return n > 0 && str_is_utf8(*out);
 }
 
-static bool pattern_match(const struct pattern *p, const struct str *segments, struct str *params, struct arena *a)
+static bool pattern_match(const struct pattern *p, const struct str *segments, struct str *params,
+                          struct arena *a)
 {
     int n_params = 0;
     for (int i = 0; i < p->n; i++) {
@@ -115,7 +116,8 @@ static bool pattern_match(const struct pattern *p, const struct str *segments, s
     return true;
 }
 
-const struct route *router_find(struct str method, struct str path, struct str params[ROUTE_PARAMS_MAX], struct str *allow,
+const struct route *router_find(struct str method, struct str path,
+                                struct str params[ROUTE_PARAMS_MAX], struct str *allow,
                                 struct arena *a)
 {
     struct str segments[SEGMENTS_MAX];
@@ -131,7 +133,8 @@ const struct route *router_find(struct str method, struct str path, struct str p
         const struct pattern *p = &patterns[i];
         if (p->n != n || !pattern_match(p, segments, params, a))
             continue;
-        if (str_eq(method, str_of(p->route->method)) || (is_head && !strcmp(p->route->method, "GET")))
+        if (str_eq(method, str_of(p->route->method)) ||
+            (is_head && !strcmp(p->route->method, "GET")))
             return p->route;
         if (list.n)
             buf_lit(&list, ", ");

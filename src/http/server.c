@@ -25,7 +25,8 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     struct sockaddr_storage sa;
     socklen_t len;
     if (!listen_parse(s->conf->listen, &sa, &len))
-        return fail(cx, USAGE, "listen: \"" STR_FMT "\" is not an address like 127.0.0.1:8080", STR_ARG(s->conf->listen));
+        return fail(cx, USAGE, "listen: \"" STR_FMT "\" is not an address like 127.0.0.1:8080",
+                    STR_ARG(s->conf->listen));
     int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, zero = 0;
     if (fd < 0)
         return fail(cx, USAGE, "listen: %s", strerror(errno));
@@ -36,7 +37,8 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, BACKLOG)) {
         int why = errno;
         close(fd);
-        return fail(cx, UNAVAILABLE, "listen: cannot listen on " STR_FMT ": %s", STR_ARG(s->conf->listen), strerror(why));
+        return fail(cx, UNAVAILABLE, "listen: cannot listen on " STR_FMT ": %s",
+                    STR_ARG(s->conf->listen), strerror(why));
     }
     len = sizeof sa;
     getsockname(fd, (struct sockaddr *)&sa, &len);
@@ -49,7 +51,8 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     if (sa.ss_family == AF_INET6)
         buf_char(&b, ']');
     buf_char(&b, ':');
-    buf_i64(&b, ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port : ((struct sockaddr_in *)&sa)->sin_port));
+    buf_i64(&b, ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
+                                               : ((struct sockaddr_in *)&sa)->sin_port));
     s->address = buf_view(&b);
     s->listen_fd = fd;
     return ERR_NONE;
@@ -75,36 +78,37 @@ static void mhd_log(void *cls, const char *fmt, va_list ap)
     int n = vsnprintf(line, sizeof line, fmt, ap);
     while (n > 0 && (size_t)n < sizeof line && line[n - 1] == '\n')
         n--;
-    log_debug(NULL, "http.library", KVS("text", ((struct str){ line, n > 0 && (size_t)n < sizeof line ? (size_t)n : 0 })));
+    log_debug(
+        NULL, "http.library",
+        KVS("text", ((struct str){ line, n > 0 && (size_t)n < sizeof line ? (size_t)n : 0 })));
 }
 
 static enum err_code daemon_start(struct ctx *cx, struct server *s)
 {
     struct MHD_OptionItem tls[2] = { { MHD_OPTION_END, 0, NULL }, { MHD_OPTION_END, 0, NULL } };
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     if (s->tls) {
         tls_options(s->tls, tls);
         flags |= MHD_USE_TLS;
     }
-    s->mhd = MHD_start_daemon(flags, 0, NULL, NULL, exchange_step, s,
-                              MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
-                              MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-                              MHD_OPTION_THREAD_POOL_SIZE, (unsigned)s->conf->event_threads,
-                              MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->conf->max_connections,
-                              MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)s->conf->max_connections_per_ip,
-                              MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->conf->idle_timeout_s,
-                              MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-                              MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, s,
-                              MHD_OPTION_NOTIFY_COMPLETED, exchange_end, s,
-                              MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s,
-                              MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                              MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    s->mhd = MHD_start_daemon(
+        flags, 0, NULL, NULL, exchange_step, s, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)s->conf->event_threads, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)s->conf->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)s->conf->max_connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)s->conf->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+        MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_end,
+        s, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!s->mhd)
         return fail(cx, USAGE, "cannot start the HTTP server (threads, memory or TLS set-up)");
     return ERR_NONE;
 }
 
-enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *app, struct server **out)
+enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *app,
+                           struct server **out)
 {
     struct arena arena;
     arena_init(&arena, (size_t)8 << 20);
@@ -116,7 +120,8 @@ enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *
     struct str bad = STR_NONE;
     enum err_code e = ERR_NONE;
     if (!cidrs_parse(&s->arena, conf->trusted_proxies, &s->trusted, &bad))
-        e = fail(cx, USAGE, "trusted_proxies: \"" STR_FMT "\" is not an address or CIDR", STR_ARG(bad));
+        e = fail(cx, USAGE, "trusted_proxies: \"" STR_FMT "\" is not an address or CIDR",
+                 STR_ARG(bad));
     router_build(&s->arena);
     s->stats = ARENA_ARRAY(&s->arena, struct route_stat, (size_t)router_count() + 1);
     metrics_bind(s);
@@ -152,7 +157,9 @@ static void wait_for_requests(struct server *s)
     int64_t until = clock_mono_us() + s->conf->drain_timeout_s * 1000000;
     while (atomic_load(&s->in_flight) > 0 && clock_mono_us() < until)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
-    until = clock_mono_us() + SUSPENDED_US; /* slow peers may be cut off, but what the store has must come back first */
+    until =
+        clock_mono_us() +
+        SUSPENDED_US; /* slow peers may be cut off, but what the store has must come back first */
     while (atomic_load(&s->suspended) > 0 && clock_mono_us() < until)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
     int64_t left = atomic_load(&s->in_flight);

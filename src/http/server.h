@@ -12,7 +12,8 @@
 struct server;
 
 /* Bind, build the route index, start the threads. `app` and `conf` must outlive the server. USAGE errors name the setting. */
-enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *app, struct server **out);
+enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *app,
+                           struct server **out);
 /* The address that was bound, "127.0.0.1:8080" (lives as long as the server). */
 struct str server_address(const struct server *s);
 /* New certificates from the same files; the old ones stay when the new cannot be read. */

@@ -67,8 +67,9 @@ static enum err_code set_load(struct ctx *cx, const struct tls *t, struct tls_se
     return ERR_NONE;
 }
 
-static int tls_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca, int n_req_ca, const gnutls_pk_algorithm_t *algos,
-                        int n_algos, gnutls_pcert_st **chain, unsigned *n, gnutls_privkey_t *key)
+static int tls_retrieve(gnutls_session_t session, const gnutls_datum_t *req_ca, int n_req_ca,
+                        const gnutls_pk_algorithm_t *algos, int n_algos, gnutls_pcert_st **chain,
+                        unsigned *n, gnutls_privkey_t *key)
 {
     (void)session, (void)req_ca, (void)n_req_ca, (void)algos, (void)n_algos;
     pthread_mutex_lock(&current->lock);
@@ -94,7 +95,8 @@ enum err_code tls_reload(struct ctx *cx, struct tls *t)
     if (!is_full)
         return ERR_NONE;
     set_free(set);
-    return fail(cx, USAGE, "tls_cert: reloaded %d times since the start; restart to reload again", SETS_MAX);
+    return fail(cx, USAGE, "tls_cert: reloaded %d times since the start; restart to reload again",
+                SETS_MAX);
 }
 
 enum err_code tls_open(struct ctx *cx, struct str cert, struct str key, struct tls **out)
@@ -130,5 +132,6 @@ void tls_close(struct tls *t)
 void tls_options(struct tls *t, struct MHD_OptionItem *items)
 {
     (void)t;
-    items[0] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(uintptr_t)tls_retrieve };
+    items[0] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_CERT_CALLBACK, 0,
+                                        (void *)(uintptr_t)tls_retrieve };
 }

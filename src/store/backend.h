@@ -12,13 +12,18 @@ struct db_ops {
     enum err_code (*run)(struct ctx *, struct db *, const char *sql, struct args);
     /* Rows to `each`; db_one and db_list are built on it. `max_rows` 0 = all. The text of a row need only live during
      * the call of `each`: db_one and db_list copy what they keep (row_keep). */
-    enum err_code (*query)(struct ctx *, struct db *, const struct rec *, const char *sql, struct args,
-                           enum err_code (*each)(struct ctx *, void *row, void *arg), void *arg, int64_t max_rows);
-    enum err_code (*exec_script)(struct ctx *, struct db *, const char *sql); /* migrations: many statements */
-    enum err_code (*begin)(struct ctx *, struct db *, bool is_write); /* connects again when the connection was lost */
+    enum err_code (*query)(struct ctx *, struct db *, const struct rec *, const char *sql,
+                           struct args, enum err_code (*each)(struct ctx *, void *row, void *arg),
+                           void *arg, int64_t max_rows);
+    enum err_code (*exec_script)(struct ctx *, struct db *,
+                                 const char *sql); /* migrations: many statements */
+    enum err_code (*begin)(struct ctx *, struct db *,
+                           bool is_write); /* connects again when the connection was lost */
     enum err_code (*commit)(struct ctx *, struct db *);
-    void (*rollback)(struct db *); /* also right after a failed begin or commit: then maybe nothing to do */
-    enum err_code (*savepoint)(struct ctx *, struct db *); /* one level deeper each time, at most 4 */
+    void (*rollback)(
+        struct db *); /* also right after a failed begin or commit: then maybe nothing to do */
+    enum err_code (*savepoint)(struct ctx *,
+                               struct db *); /* one level deeper each time, at most 4 */
     enum err_code (*release)(struct ctx *, struct db *);
     enum err_code (*rollback_to)(struct ctx *, struct db *); /* back to the newest and drop it */
     /* Pipelining: from here on statements belong to unit `index` of the batch (-1 = to none). */
@@ -33,7 +38,9 @@ struct db {
     const struct db_ops *ops;
     struct store *store;
     bool is_postgres;
-    bool has_written;      /* since the last unit_mark: a statement that may write was run */
+    bool
+        is_refused; /* the server refused a statement of this transaction and certainly kept nothing of it: it may run again */
+    bool has_written; /* since the last unit_mark: a statement that may write was run */
     /* The scope that the unit asked for; postgres.c applies it before the next statement when it differs. */
     char scope_team[64], scope_token[64];
     bool scope_system;
@@ -70,6 +77,7 @@ struct migration {
     const char *name; /* "0001_init" */
     const char *sql;
 };
-extern const struct migration migrations[]; /* generated from migrations/NNNN_name.sql; NULL name ends it */
+extern const struct migration
+    migrations[]; /* generated from migrations/NNNN_name.sql; NULL name ends it */
 
 #endif

@@ -1,12 +1,13 @@
 /* One transaction for many units of work: the optimistic batch.
  *
- * First every unit runs without savepoints. A unit that fails before it has written just keeps its error: it left
- * nothing behind. A unit that fails after writing, or a statement that a pipelining database refused later, spoils the
- * transaction: it is rolled back and all units run again, each in its own savepoint with a flush behind it, so that a
- * failing unit takes back only itself. Then the hook writes what rides along, COMMIT, and all are told. When the
- * transaction itself is lost (disk full, connection gone, COMMIT refused) all get UNAVAILABLE and nothing is stored.
+ * First every unit runs without savepoints, then the hook writes what rides along, then COMMIT; a pipelining database is
+ * waited for only there, once for the whole batch. A unit that fails before it has written just keeps its error: it left
+ * nothing behind. A unit that fails after writing, or a statement that the database refuses, spoils the transaction: it is
+ * rolled back and all units run again, each in its own savepoint with a flush behind it, so that a failing unit takes back
+ * only itself. When the transaction itself is lost (disk full, connection gone, COMMIT refused) all get UNAVAILABLE and
+ * nothing is stored; it is never run again when it might have been committed.
  *
- * after_commit is called exactly once per batch, whatever happened. Threads: the writer's. */
+ * after_commit follows every before_commit, and is called at least once per batch. Threads: the writer's. */
 #include "../base/clock.h"
 #include "../base/fault.h"
 #include "../base/log.h"
@@ -42,18 +43,14 @@ static void unit_ran(struct unit *u, enum err_code e)
 
 static enum outcome run_fast(struct writer *w, struct unit **units, size_t n)
 {
-    int failed = -1;
-
     for (size_t i = 0; i < n; i++) {
         enum err_code e = unit_call(w, units[i], (int)i);
 
-        if (e && w->db->has_written)
+        if (e && (w->db->has_written || w->db->is_refused))
             return BATCH_AGAIN;
         unit_ran(units[i], e);
     }
-    if (w->db->ops->flush(&w->cx, w->db, &failed) == ERR_NONE)
-        return BATCH_RAN;
-    return failed >= 0 ? BATCH_AGAIN : BATCH_LOST;
+    return BATCH_RAN;
 }
 
 /* False: the transaction is lost. */
@@ -93,18 +90,40 @@ static bool batch_commit(struct writer *w, struct unit *const *units, size_t n)
     const struct store_hooks *h = &w->s->hooks;
     struct db *db = w->db;
     int64_t start;
-    int failed;
     bool is_done;
 
     db_unit_begin(db, -1);
     if (h->before_commit && h->before_commit(&w->cx, db, h->arg, w->index, units, n))
         return false;
-    if (db->ops->flush(&w->cx, db, &failed) || fault_hit(FAULT_COMMIT))
+    if (fault_hit(FAULT_COMMIT))
         return false;
     start = clock_mono_us();
     is_done = db->ops->commit(&w->cx, db) == ERR_NONE;
     atomic_fetch_add(&w->s->commit_us_sum, clock_mono_us() - start);
     return is_done;
+}
+
+static void tell_hook(struct writer *w, bool is_committed)
+{
+    if (w->s->hooks.after_commit)
+        w->s->hooks.after_commit(w->s->hooks.arg, w->index, is_committed);
+}
+
+/* One attempt; true when it is committed. *again: nothing was kept and the units are to run apart. */
+static bool attempt_fast(struct writer *w, struct unit **units, size_t n, bool *again)
+{
+    enum outcome outcome = batch_begin(w) ? run_fast(w, units, n) : BATCH_LOST;
+    bool is_committed = outcome == BATCH_RAN && batch_commit(w, units, n);
+
+    *again = outcome == BATCH_AGAIN || (!is_committed && w->db->is_refused);
+    if (*again && outcome == BATCH_RAN)
+        tell_hook(w, false);
+    return is_committed;
+}
+
+static bool attempt_isolated(struct writer *w, struct unit **units, size_t n)
+{
+    return batch_begin(w) && run_isolated(w, units, n) == BATCH_RAN && batch_commit(w, units, n);
 }
 
 static void batch_answer(struct unit **units, size_t n, bool is_stored)
@@ -123,15 +142,13 @@ static void batch_answer(struct unit **units, size_t n, bool is_stored)
 void batch_run(struct writer *w, struct unit **units, size_t n)
 {
     struct store *s = w->s;
-    enum outcome outcome = batch_begin(w) ? run_fast(w, units, n) : BATCH_LOST;
-    bool is_committed, is_told;
+    bool again, is_told, is_committed = attempt_fast(w, units, n, &again);
 
-    if (outcome == BATCH_AGAIN) {
+    if (again) {
         atomic_fetch_add(&s->reruns, 1);
         w->db->ops->rollback(w->db);
-        outcome = batch_begin(w) ? run_isolated(w, units, n) : BATCH_LOST;
+        is_committed = attempt_isolated(w, units, n);
     }
-    is_committed = outcome == BATCH_RAN && batch_commit(w, units, n);
     /* A fault here is an answer lost after COMMIT: stored, yet the callers are told to try again. */
     is_told = is_committed && !fault_hit(FAULT_COMMITTED);
     if (!is_committed) {
@@ -142,8 +159,7 @@ void batch_run(struct writer *w, struct unit **units, size_t n)
     }
     atomic_fetch_add(&s->batches, 1);
     atomic_fetch_add(&s->units, (long long)n);
-    if (s->hooks.after_commit)
-        s->hooks.after_commit(s->hooks.arg, w->index, is_committed);
+    tell_hook(w, is_committed);
     batch_answer(units, n, is_told);
     ctx_retry(&w->cx);
     if (s->backend->rest)

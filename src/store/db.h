@@ -34,7 +34,8 @@ struct args {
 #define VNULL ((struct val){ .kind = VAL_NULL })
 #define VI_OR_NULL(has, num) ((has) ? VI(num) : VNULL)
 #define ARGS(...)                                                                                  \
-    ((struct args){ (const struct val[]){ __VA_ARGS__ }, sizeof((const struct val[]){ __VA_ARGS__ }) / sizeof(struct val) })
+    ((struct args){ (const struct val[]){ __VA_ARGS__ },                                           \
+                    sizeof((const struct val[]){ __VA_ARGS__ }) / sizeof(struct val) })
 #define NO_ARGS ((struct args){ NULL, 0 })
 
 struct list {
@@ -53,8 +54,9 @@ enum err_code db_one(struct ctx *cx, struct db *db, const struct rec *r, const c
 enum err_code db_list(struct ctx *cx, struct db *db, const struct rec *r, const char *sql,
                       struct args args, struct list *out);
 /* Row by row, constant memory where the backend can: `row` is valid during the call; a non-zero return stops. */
-enum err_code db_each(struct ctx *cx, struct db *db, const struct rec *r, const char *sql, struct args args,
-                      enum err_code (*each)(struct ctx *cx, void *row, void *arg), void *arg);
+enum err_code db_each(struct ctx *cx, struct db *db, const struct rec *r, const char *sql,
+                      struct args args, enum err_code (*each)(struct ctx *cx, void *row, void *arg),
+                      void *arg);
 
 /* Part of a unit that may fail alone: begin; on failure rollback gives back the state at begin; else release. */
 enum err_code db_savepoint(struct ctx *cx, struct db *db);

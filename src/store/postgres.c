@@ -102,6 +102,7 @@ void pg_lose(struct pg *pg, const char *why)
     log_warn(NULL, "db.lost", KVS("why", str_trim(str_of(why))));
     PQfinish(pg->conn);
     pg->conn = NULL;
+    pg->db.is_refused = false; /* what became of the transaction is the server's secret */
     pg->expect_n = 0;
     pg->unpushed = 0;
     pg->have_known = false;
@@ -234,6 +235,7 @@ static enum err_code pg_begin(struct ctx *cx, struct db *db, bool is_write)
     const char *sql = is_write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     if (!pg_send_control(pg, sql))
         return pg_fail(cx, ERR_UNAVAILABLE);
+    db->is_refused = false;
     pg->in_tx = true;
     pg->is_read = !is_write;
     return ERR_NONE;

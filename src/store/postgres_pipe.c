@@ -154,6 +154,7 @@ void pg_note(struct pg *pg, const PGresult *res)
     pg->have_known = false; /* the failed transaction takes the scope back to what it was before */
     if (!pg->fail) {
         pg->fail = code;
+        pg->db.is_refused = true;
         pg->fail_unit = want->unit;
     }
 }

@@ -56,7 +56,9 @@ static int copy_back(struct sq_wal *wal)
     pthread_mutex_lock(&wal->checkpoint);
     rc = sqlite3_wal_checkpoint_v2(wal->conn, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
     pthread_mutex_unlock(&wal->checkpoint);
-    if (rc != SQLITE_OK)
+    if (rc == SQLITE_BUSY) /* someone else copies back just now: the next turn goes on */
+        log_debug(NULL, "store.checkpoint_busy", KVI("pages", pages));
+    else if (rc != SQLITE_OK)
         log_warn(NULL, "store.checkpoint_failed", KVC("text", sqlite3_errstr(rc)));
     return rc == SQLITE_OK && pages == copied ? pages : 0;
 }

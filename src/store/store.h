@@ -21,10 +21,10 @@
 struct store;
 
 struct store_conf {
-    struct str database;    /* "sqlite:PATH" or "postgresql://…" */
-    int64_t pg_writers;     /* 1–16 */
-    int64_t pg_readers;     /* 1–64 */
-    int64_t queue_max;      /* units waiting over all writers; more are refused with UNAVAILABLE */
+    struct str database; /* "sqlite:PATH" or "postgresql://…" */
+    int64_t pg_writers;  /* 1–16 */
+    int64_t pg_readers;  /* 1–64 */
+    int64_t queue_max;   /* units waiting over all writers; more are refused with UNAVAILABLE */
 };
 
 enum unit_flag {
@@ -41,8 +41,8 @@ struct unit {
     void *arg;
     void *tag; /* for the hooks: the usage event of the request, or NULL */
     unsigned flags;
-    enum err_code err;  /* the store's */
-    struct unit *next;  /* the store's */
+    enum err_code err; /* the store's */
+    struct unit *next; /* the store's */
 };
 
 /* Called by each writer around its commits; handed down from above (core/usage). NULL members are skipped. */
@@ -61,7 +61,7 @@ enum err_code store_start(struct ctx *cx, struct store *s, const struct store_ho
 /* Let the queued units finish, stop the threads, checkpoint, close. NULL is fine. */
 void store_close(struct store *s);
 bool store_is_postgres(const struct store *s);
-int store_writers(const struct store *s); /* 1 for SQLite */
+int store_writers(const struct store *s);     /* 1 for SQLite */
 struct str store_path(const struct store *s); /* SQLite: the file; else STR_NONE */
 
 /* Queue a write. `key` chooses the writer (hash of the ticket or token) so that units of one entity keep order. Never

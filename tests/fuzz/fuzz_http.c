@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* memmem */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -88,10 +89,14 @@ static enum err_code start_data(struct ctx *cx)
     return e ? e : token_dir_start(cx, app.tokens);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
 static void stop_all(void)
 {
-    char command[64];
-
     server_stop(server);
     token_dir_close(app.tokens);
     usage_stop(app.usage);
@@ -99,8 +104,7 @@ static void stop_all(void)
     usage_close(app.usage);
     ctx_done(&life);
     free(answer);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    if (system(command))
+    if (nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS))
         fprintf(stderr, "left behind: %s\n", folder);
 }
 

@@ -63,7 +63,8 @@ static void take(struct ctx *cx, struct secrets *s, json_t *v, bool is_secret)
         if (is_word(text) && s->n < SECRETS_MAX)
             s->v[s->n++] = str_dup(&cx->arena, text);
     }
-    json_array_foreach(v, i, item) take(cx, s, item, is_secret);
+    json_array_foreach(v, i, item)
+        take(cx, s, item, is_secret);
     json_object_foreach_safe(v, next, key, item)
     {
         bool is_below = is_secret || is_sensitive(key);

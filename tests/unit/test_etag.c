@@ -41,18 +41,11 @@ static void test_no_if_match_or_a_star_asks_nothing(void **state)
 
 static void test_any_other_if_match_allows_nothing(void **state)
 {
-    static const char *const bad[] = { "",
-                                       "v1",
-                                       "\"v\"",
-                                       "\"vx\"",
-                                       "\"v1",
-                                       "\"1\"",
-                                       "\"v1\"x",
-                                       "\"v1 \"",
-                                       "W/\"v1\"",
-                                       "\"v99999999999999999999\"",
-                                       "\"\"",
-                                       "\"" };
+    static const char *const bad[] = {
+        "",      "v1",      "\"v\"",   "\"vx\"",   "\"v1",
+        "\"1\"", "\"v1\"x", "\"v1 \"", "W/\"v1\"", "\"v99999999999999999999\"",
+        "\"\"",  "\""
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

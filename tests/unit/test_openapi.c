@@ -79,15 +79,15 @@ static int check_refs(json_t *v)
     size_t i;
     int n = 0;
 
-    json_object_foreach(v, key, item)
-    {
+    json_object_foreach(v, key, item) {
         if (!strcmp(key, "$ref")) {
             assert_true(json_is_object(by_pointer(json_string_value(item))));
             n++;
         }
         n += check_refs(item);
     }
-    json_array_foreach(v, i, item) n += check_refs(item);
+    json_array_foreach(v, i, item)
+        n += check_refs(item);
     return n;
 }
 
@@ -147,7 +147,8 @@ static void test_every_route_is_there_once(void **state)
     (void)state;
     n_seen = 0;
     size_t rows = each_route(check_id);
-    json_object_foreach(json_object_get(doc, "paths"), path, item) n += json_object_size(item);
+    json_object_foreach(json_object_get(doc, "paths"), path, item)
+        n += json_object_size(item);
     assert_int_equal(n, rows);
 }
 
@@ -158,8 +159,7 @@ static void check_parameters(const struct route *r, json_t *op)
 
     for (const char *c = r->path; *c; c++)
         braces += *c == '{';
-    json_array_foreach(all, i, p)
-    {
+    json_array_foreach(all, i, p) {
         const char *name = json_string_value(json_object_get(p, "name")),
                    *in = json_string_value(json_object_get(p, "in"));
 
@@ -204,8 +204,7 @@ static void check_responses(const struct route *r, json_t *op)
     assert_int_equal(json_object_get(all, "429") != NULL, !(r->flags & ROUTE_PUBLIC));
     assert_int_equal(json_is_array(json_object_get(op, "security")),
                      (r->flags & ROUTE_PUBLIC) != 0);
-    json_object_foreach(all, status, one)
-    {
+    json_object_foreach(all, status, one) {
         const char *text = json_string_value(json_object_get(one, "description"));
 
         assert_true(text && *text);

@@ -38,7 +38,9 @@ static int setup(void **state)
     ctx_init(&cx, CTX_CAP_DEFAULT);
     int64_t now = clock_ms();
     clock_shift_ms(now / HOUR_MS * HOUR_MS + HOUR_MS / 2 - now); /* far from the end of an hour */
-    assert_int_equal(store_open(&cx, &(struct store_conf){ .database = str_of(path), .queue_max = 100 }, &store), ERR_NONE);
+    assert_int_equal(
+        store_open(&cx, &(struct store_conf){ .database = str_of(path), .queue_max = 100 }, &store),
+        ERR_NONE);
     assert_int_equal(store_migrate(&cx, store, &applied), ERR_NONE);
     assert_int_equal(token_dir_open(&cx, store, 1000000, &dir), ERR_NONE);
     assert_int_equal(token_dir_start(&cx, dir), ERR_NONE);
@@ -75,7 +77,9 @@ static enum err_code run_change(struct ctx *c, struct db *db, void *arg)
 {
     struct change *k = arg;
     struct str team = STR(TEAM_DEFAULT);
-    struct token_new in = { .name = STR("t"), .rate_limit = k->rate_limit, .allowed_ips = STR("[\"127.0.0.0/8\"]") };
+    struct token_new in = { .name = STR("t"),
+                            .rate_limit = k->rate_limit,
+                            .allowed_ips = STR("[\"127.0.0.0/8\"]") };
     REC_SET(&in, rate_limit);
     switch (k->verb) {
     case CREATE: return token_create(c, db, team, &in, &k->out);
@@ -109,13 +113,18 @@ static void *read_main(void *arg)
     struct ctx c;
     ctx_init(&c, CTX_CAP_DEFAULT);
     for (int64_t i = 0; r->asks ? i < r->asks : !atomic_load(r->stop); i++) {
-        struct auth_query q = { .secret = r->secret, .method = "GET", .route_path = "/x", .path = STR("/x"),
-                                .need = SCOPE(TICKETS_READ), .is_counted = true };
+        struct auth_query q = { .secret = r->secret,
+                                .method = "GET",
+                                .route_path = "/x",
+                                .path = STR("/x"),
+                                .need = SCOPE(TICKETS_READ),
+                                .is_counted = true };
         struct caller who;
         struct limit_state limit;
         ip_parse(STR("127.0.0.1"), &q.ip);
         r->by_code[token_dir_auth(&c, dir, &q, &who, &limit)]++;
-        if (who.team_id.p && (!str_eq(who.token_id, r->id) || !str_eq(who.token_name, STR("t")) || who.scopes != SCOPES_DEFAULT))
+        if (who.team_id.p && (!str_eq(who.token_id, r->id) || !str_eq(who.token_name, STR("t")) ||
+                              who.scopes != SCOPES_DEFAULT))
             r->strange++;
         ctx_clear(&c);
     }
@@ -154,7 +163,8 @@ static void test_readers_see_old_or_new_never_a_mixture(void **state)
     atomic_bool stop = false;
     (void)state;
     for (int i = 0; i < READERS; i++)
-        start(&r[i], (struct reader){ .secret = i % 2 ? moving.token : steady.token, .id = i % 2 ? moving.id : steady.id,
+        start(&r[i], (struct reader){ .secret = i % 2 ? moving.token : steady.token,
+                                      .id = i % 2 ? moving.id : steady.id,
                                       .stop = &stop });
 
     for (int i = 0; i < 600; i++) { /* enough new tokens that the tables grow */
@@ -162,7 +172,8 @@ static void test_readers_see_old_or_new_never_a_mixture(void **state)
         if (i % 10 == 0)
             changed((struct change){ .verb = i % 20 ? ENABLE : DISABLE, .id = moving.id });
     }
-    changed((struct change){ .verb = REGENERATE, .id = steady.id }); /* with grace: the old secret stays good */
+    changed((struct change){ .verb = REGENERATE,
+                             .id = steady.id }); /* with grace: the old secret stays good */
     atomic_store(&stop, true);
 
     for (int i = 0; i < READERS; i++) {
@@ -201,7 +212,8 @@ static void test_wrong_tokens_are_counted_every_one(void **state)
         over += (intptr_t)result;
     }
     wrong_close(w);
-    assert_int_equal(over, READERS * 10000 - 20 * 1000); /* 2000 for each of 20 addresses, 1000 of them allowed */
+    assert_int_equal(over, READERS * 10000 -
+                               20 * 1000); /* 2000 for each of 20 addresses, 1000 of them allowed */
 }
 
 int main(void)
@@ -209,7 +221,8 @@ int main(void)
     crypt_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_budget_is_given_out_exactly_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_readers_see_old_or_new_never_a_mixture, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_readers_see_old_or_new_never_a_mixture, setup,
+                                        teardown),
         cmocka_unit_test(test_wrong_tokens_are_counted_every_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,9 @@ static int setup(void **state)
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "sqlite:%s/t.db", folder);
     ctx_init(&cx, CTX_CAP_DEFAULT);
-    assert_int_equal(store_open(&cx, &(struct store_conf){ .database = str_of(path), .queue_max = 100 }, &store), ERR_NONE);
+    assert_int_equal(
+        store_open(&cx, &(struct store_conf){ .database = str_of(path), .queue_max = 100 }, &store),
+        ERR_NONE);
     assert_int_equal(store_migrate(&cx, store, &applied), ERR_NONE);
     return 0;
 }
@@ -77,9 +79,11 @@ static enum err_code run_call(struct ctx *c, struct db *db, void *arg)
     case REGENERATE: return token_regenerate(c, db, k->team, k->id, k->grace_ms, &k->out);
     case DELETE: return token_delete(c, db, k->team, k->id);
     case ROW:
-        return db_one(c, db, &rec_token_row, "SELECT * FROM integration_tokens WHERE id = $1", ARGS(VT(k->id)), &k->out);
+        return db_one(c, db, &rec_token_row, "SELECT * FROM integration_tokens WHERE id = $1",
+                      ARGS(VT(k->id)), &k->out);
     case FEED:
-        e = db_one(c, db, &rec_num, "SELECT value AS n FROM change_feed WHERE name = 'token'", NO_ARGS, &n);
+        e = db_one(c, db, &rec_num, "SELECT value AS n FROM change_feed WHERE name = 'token'",
+                   NO_ARGS, &n);
         k->feed = n.n;
     }
     return e;
@@ -157,7 +161,9 @@ static void test_a_secret_has_the_form_of_the_document_and_only_its_hash_is_stor
     assert_true(uuid_is_valid(t.id));
     assert_true(str_eq(row.token_hash, hash_of(t.token)));
     assert_true(str_eq(row.token_prefix, str_sub(t.token, 0, 8)));
-    assert_int_equal(strspn(t.token.p + 4, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"), 43);
+    assert_int_equal(
+        strspn(t.token.p + 4, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"),
+        43);
 }
 
 static void test_two_tokens_may_share_a_name_and_never_a_secret(void **state)
@@ -197,7 +203,9 @@ static void test_the_secret_is_in_one_reply_only(void **state)
     struct token row = row_of(t.id);
     struct str stored = json_of(&rec_token_row, &row);
 
-    assert_true(str_starts(first, str_printf(&cx.arena, "{\"id\":\"" STR_FMT "\",\"token\":\"%s\",\"name\":\"x\",", STR_ARG(t.id), secret)));
+    assert_true(str_starts(
+        first, str_printf(&cx.arena, "{\"id\":\"" STR_FMT "\",\"token\":\"%s\",\"name\":\"x\",",
+                          STR_ARG(t.id), secret)));
     assert_true(contains(first, "\"last_used_at\":null"));
     assert_true(contains(first, "\"expires_at\":null"));
     assert_false(contains(later, secret));
@@ -222,7 +230,8 @@ static void test_every_field_is_kept(void **state)
 
     struct token t = made(&in), g = got(t.id);
 
-    assert_str(g.scopes, "[\"reports:read\",\"tickets:read\",\"tickets:write\",\"tickets:comment\",\"tickets:resolve\"]");
+    assert_str(g.scopes, "[\"reports:read\",\"tickets:read\",\"tickets:write\",\"tickets:comment\","
+                         "\"tickets:resolve\"]");
     assert_true(str_eq(g.allowed_endpoints, in.allowed_endpoints));
     assert_true(str_eq(g.allowed_ips, in.allowed_ips));
     assert_true(str_eq(g.metadata, in.metadata));
@@ -248,8 +257,17 @@ static void test_bad_fields_are_named(void **state)
         const char *field;
         struct token_new in;
     } rows[] = {
-#define BAD(name_of_field, ...) { name_of_field, { .name = { "n", 1 }, __VA_ARGS__ } }
-#define T(literal) { literal, sizeof(literal) - 1 }
+#define BAD(name_of_field, ...)                                                                    \
+    {                                                                                              \
+        name_of_field,                                                                             \
+        {                                                                                          \
+            .name = { "n", 1 }, __VA_ARGS__                                                        \
+        }                                                                                          \
+    }
+#define T(literal)                                                                                 \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
         BAD("scopes", .scopes = T("[]")),
         BAD("scopes", .scopes = T("[\"tickets:fly\"]")),
         BAD("scopes", .scopes = T("[1]")),
@@ -275,7 +293,8 @@ static void test_bad_fields_are_named(void **state)
 static void test_bad_names_and_numbers_are_named(void **state)
 {
     char *longest = ARENA_ARRAY(&cx.arena, char, TOKEN_NAME_MAX + 1);
-    struct token_new rate = { .name = STR("n"), .rate_limit = 0 }, expiry = { .name = STR("n"), .expires_ms = clock_ms() };
+    struct token_new rate = { .name = STR("n"), .rate_limit = 0 },
+                     expiry = { .name = STR("n"), .expires_ms = clock_ms() };
     (void)state;
     REC_SET(&rate, rate_limit);
     REC_SET(&expiry, expires_ms);
@@ -284,7 +303,8 @@ static void test_bad_names_and_numbers_are_named(void **state)
     refused(&(struct token_new){ .name = STR_NONE }, ERR_MISSING_FIELD, "name");
     refused(&(struct token_new){ .name = STR("  ") }, ERR_MISSING_FIELD, "name");
     refused(&(struct token_new){ .name = STR("a\nb") }, ERR_INVALID_FIELD, "name");
-    refused(&(struct token_new){ .name = { longest, TOKEN_NAME_MAX + 1 } }, ERR_INVALID_FIELD, "name");
+    refused(&(struct token_new){ .name = { longest, TOKEN_NAME_MAX + 1 } }, ERR_INVALID_FIELD,
+            "name");
     refused(&rate, ERR_INVALID_FIELD, "rate_limit");
     rate.rate_limit = TOKEN_RATE_MAX + 1;
     refused(&rate, ERR_INVALID_FIELD, "rate_limit");
@@ -369,14 +389,18 @@ static void test_grace_keeps_the_old_secret_and_never_past_the_expiry(void **sta
 static void test_deleted_and_unknown_and_foreign_tokens_are_not_found(void **state)
 {
     (void)state;
-    struct token gone = made(&(struct token_new){ .name = STR("x") }), there = made(&(struct token_new){ .name = STR("y") });
+    struct token gone = made(&(struct token_new){ .name = STR("x") }),
+                 there = made(&(struct token_new){ .name = STR("y") });
     struct call del = { .verb = DELETE, .id = gone.id }, list = { .verb = LIST };
     assert_int_equal(call(&del), ERR_NONE);
-    const struct str ids[] = { gone.id, STR("nonsense"), STR("01890000-0000-7000-8000-000000000000"), there.id };
+    const struct str ids[] = { gone.id, STR("nonsense"),
+                               STR("01890000-0000-7000-8000-000000000000"), there.id };
 
     for (int i = 0; i < 4; i++)
         for (enum verb v = GET; v <= DELETE; v++) {
-            struct call k = { .verb = v, .id = ids[i], .team = i == 3 ? STR("another team") : STR(TEAM_DEFAULT) };
+            struct call k = { .verb = v,
+                              .id = ids[i],
+                              .team = i == 3 ? STR("another team") : STR(TEAM_DEFAULT) };
             int64_t before = feed();
             if (v == LIST)
                 continue;

@@ -17,11 +17,11 @@
 #include "base/crypt.h"
 #include "base/fault.h"
 #include "core/token_dir.h"
+#include "sqlite_store.h"
 
 #define WRONG "stk_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"
 #define WAIT_MS 5000
 
-static char folder[64];
 static struct store *store;
 static struct token_dir *dir;
 static struct ctx cx; /* of one test */
@@ -38,15 +38,11 @@ static void clock_to(int64_t ms_in_hour)
 
 static int setup(void **state)
 {
-    char path[96];
     int applied;
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/tessera-dir.XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "sqlite:%s/t.db", folder);
+    store_setup(state);
+    store = ((struct fix *)*state)->s;
     ctx_init(&cx, CTX_CAP_DEFAULT);
     clock_to(HOUR_MS / 2);
-    assert_int_equal(store_open(&cx, &(struct store_conf){ .database = str_of(path), .queue_max = 100 }, &store), ERR_NONE);
     assert_int_equal(store_migrate(&cx, store, &applied), ERR_NONE);
     assert_int_equal(token_dir_open(&cx, store, 0, &dir), ERR_NONE);
     return 0;
@@ -54,20 +50,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const files[] = { "t.db", "t.db-wal", "t.db-shm" };
-    char path[96];
-    (void)state;
     fault_setup(NULL);
     token_dir_close(dir);
-    store_close(store);
     ctx_done(&cx);
     clock_shift_ms(0);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-    return 0;
+    return store_teardown(state);
 }
 
 /* ---- changes ---- */
@@ -154,7 +141,8 @@ static enum err_code ask_from(struct str secret, const char *ip)
     return asked(q);
 }
 
-static enum err_code ask_for(struct str secret, const char *method, const char *route, const char *path)
+static enum err_code ask_for(struct str secret, const char *method, const char *route,
+                             const char *path)
 {
     struct auth_query q = query(secret);
     q.method = method;
@@ -185,7 +173,11 @@ static void test_malformed_and_unknown_secrets_are_invalid_and_nobody(void **sta
 {
     struct token t = made((struct token_new){ 0 });
     const struct str secrets[] = {
-        STR(""), STR_NONE, STR("stk_"), STR(WRONG), str_sub(t.token, 0, 46),
+        STR(""),
+        STR_NONE,
+        STR("stk_"),
+        STR(WRONG),
+        str_sub(t.token, 0, 46),
         str_printf(&cx.arena, STR_FMT "A", STR_ARG(t.token)),
         str_printf(&cx.arena, "STK_" STR_FMT, STR_ARG(str_sub(t.token, 4, 43))),
         str_printf(&cx.arena, "stk_!" STR_FMT, STR_ARG(str_sub(t.token, 5, 42))),
@@ -239,7 +231,8 @@ static void test_grace_keeps_both_secrets_until_it_ends(void **state)
 {
     struct token t = made((struct token_new){ 0 });
     (void)state;
-    struct token fresh = changed((struct change){ .verb = REGENERATE, .id = t.id, .grace_ms = 20000 });
+    struct token fresh =
+        changed((struct change){ .verb = REGENERATE, .id = t.id, .grace_ms = 20000 });
     refresh();
 
     assert_int_equal(ask(t.token), ERR_NONE);
@@ -251,7 +244,8 @@ static void test_grace_keeps_both_secrets_until_it_ends(void **state)
 
 static void test_addresses_bound_where_a_token_works(void **state)
 {
-    struct token t = made((struct token_new){ .allowed_ips = STR("[\"10.0.0.0/8\",\"2001:db8::/32\"]"), .rate_limit = 5 });
+    struct token t = made((struct token_new){
+        .allowed_ips = STR("[\"10.0.0.0/8\",\"2001:db8::/32\"]"), .rate_limit = 5 });
     (void)state;
     assert_int_equal(ask_from(t.token, "10.1.2.3"), ERR_NONE);
     assert_int_equal(ask_from(t.token, "2001:db8::9"), ERR_NONE);
@@ -264,16 +258,20 @@ static void test_addresses_bound_where_a_token_works(void **state)
 static void test_endpoints_bound_what_a_token_calls(void **state)
 {
     struct token t = made((struct token_new){
-        .allowed_endpoints = STR("[\"POST /v1/tickets\",\"/v1/tickets/{id}\",\"GET /v0/*\",\"/v1/exact/7\"]"), .rate_limit = 50 });
+        .allowed_endpoints =
+            STR("[\"POST /v1/tickets\",\"/v1/tickets/{id}\",\"GET /v0/*\",\"/v1/exact/7\"]"),
+        .rate_limit = 50 });
     (void)state;
     assert_int_equal(ask_for(t.token, "POST", "/v1/tickets", "/v1/tickets"), ERR_NONE);
     assert_int_equal(ask_for(t.token, "GET", "/v1/tickets", "/v1/tickets"), ERR_FORBIDDEN_ENDPOINT);
     assert_int_equal(ask_for(t.token, "PATCH", "/v1/tickets/{id}", "/v1/tickets/1"), ERR_NONE);
-    assert_int_equal(ask_for(t.token, "GET", "/v1/tickets/{id}/comments", "/v1/tickets/1/comments"), ERR_FORBIDDEN_ENDPOINT);
+    assert_int_equal(ask_for(t.token, "GET", "/v1/tickets/{id}/comments", "/v1/tickets/1/comments"),
+                     ERR_FORBIDDEN_ENDPOINT);
     assert_int_equal(ask_for(t.token, "GET", "/v0/{x}", "/v0/1"), ERR_NONE);
     assert_int_equal(ask_for(t.token, "POST", "/v0/{x}", "/v0/1"), ERR_FORBIDDEN_ENDPOINT);
     assert_int_equal(ask_for(t.token, "GET", "/v1/exact/{n}", "/v1/exact/7"), ERR_NONE);
-    assert_int_equal(ask_for(t.token, "GET", "/v1/exact/{n}", "/v1/exact/71"), ERR_FORBIDDEN_ENDPOINT);
+    assert_int_equal(ask_for(t.token, "GET", "/v1/exact/{n}", "/v1/exact/71"),
+                     ERR_FORBIDDEN_ENDPOINT);
     assert_int_equal(ask_for(t.token, "", "", "/nowhere"), ERR_FORBIDDEN_ENDPOINT);
     assert_int_equal(limit.remaining, 50 - 9); /* refused calls are counted too */
 }
@@ -289,7 +287,8 @@ static void test_a_missing_scope_is_named(void **state)
     assert_true(str_eq(cx.err_text, STR("The token lacks the scope tickets:write")));
     q.need = SCOPE(TICKETS_READ) | SCOPE(TICKETS_WRITE) | SCOPE(TICKETS_COMMENT);
     assert_int_equal(asked(q), ERR_INSUFFICIENT_SCOPE);
-    assert_true(str_eq(cx.err_text, STR("The token lacks the scopes tickets:write, tickets:comment")));
+    assert_true(
+        str_eq(cx.err_text, STR("The token lacks the scopes tickets:write, tickets:comment")));
     assert_int_equal(limit.remaining, 998);
     q.secret = admin.token;
     assert_int_equal(asked(q), ERR_NONE);
@@ -387,7 +386,9 @@ static void test_hundreds_of_tokens_survive_growth_and_a_fresh_start(void **stat
     struct str secrets[2500];
     (void)state;
     for (int i = 0; i < 2500; i++)
-        secrets[i] = changed((struct change){ .verb = CREATE, .in = &(struct token_new){ .name = STR("n") } }).token;
+        secrets[i] = changed((struct change){ .verb = CREATE,
+                                              .in = &(struct token_new){ .name = STR("n") } })
+                         .token;
     for (int turn = 0; turn < 2; turn++) {
         refresh();
         assert_int_equal(token_dir_count(dir), 2500);
@@ -401,7 +402,8 @@ static void test_hundreds_of_tokens_survive_growth_and_a_fresh_start(void **stat
 static enum err_code break_lists(struct ctx *c, struct db *db, void *arg)
 {
     const struct token *t = arg;
-    enum err_code e = db_run(c, db, "UPDATE change_feed SET value = value + 1 WHERE name = 'token'", NO_ARGS);
+    enum err_code e =
+        db_run(c, db, "UPDATE change_feed SET value = value + 1 WHERE name = 'token'", NO_ARGS);
     if (!e)
         e = db_run(c, db,
                    "UPDATE integration_tokens SET allowed_ips = '[\"what\"]', "

@@ -88,7 +88,8 @@ static void test_a_bad_item_is_named_and_a_bad_list_is_not(void **state)
 
     assert_false(allowed_endpoints_parse(&cx, &cx.arena, STR("[\"/ok\",\"no\"]"), &parsed, &bad));
     assert_true(str_eq(bad, STR("no")));
-    assert_false(allowed_ips_parse(&cx, &cx.arena, STR("[\"10.0.0.1\",\"10.0.0.1/8\"]"), &ips, &bad));
+    assert_false(
+        allowed_ips_parse(&cx, &cx.arena, STR("[\"10.0.0.1\",\"10.0.0.1/8\"]"), &ips, &bad));
     assert_true(str_eq(bad, STR("10.0.0.1/8")));
     assert_false(allowed_ips_parse(&cx, &cx.arena, STR("[7]"), &ips, &bad));
     assert_null(bad.p);

@@ -100,11 +100,15 @@ static void test_a_stream_that_was_taken_for_dead_is_not_counted_twice(void **st
     other->database = f->database;
     ufix_open(other, 0);
     assert_int_equal(usage_recover(&other->cx, other->u), ERR_NONE);
-    assert_int_equal(ask(other, "SELECT COUNT(*) AS n FROM usage_stream"), 1); /* its session lives */
-    ask(other, "SELECT COUNT(pg_terminate_backend(pid)) AS n FROM pg_locks WHERE locktype = 'advisory' "
-               "AND classid = 29797 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())");
-    while (ask(other, "SELECT COUNT(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND classid = 29797 "
-                      "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"))
+    assert_int_equal(ask(other, "SELECT COUNT(*) AS n FROM usage_stream"),
+                     1); /* its session lives */
+    ask(other,
+        "SELECT COUNT(pg_terminate_backend(pid)) AS n FROM pg_locks WHERE locktype = 'advisory' "
+        "AND classid = 29797 AND database = (SELECT oid FROM pg_database WHERE datname = "
+        "current_database())");
+    while (ask(other,
+               "SELECT COUNT(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND classid = 29797 "
+               "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"))
         ;
     assert_int_equal(usage_recover(&other->cx, other->u), ERR_NONE);
     ufix_stop(f); /* it comes back and flushes */

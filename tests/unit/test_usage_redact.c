@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #undef fail /* ours records an error */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -58,6 +59,18 @@ static void test_secrets_are_masked_at_any_depth(void **state)
         "{\"password\":\"***\",\"x\":[{\"Client-Secret\":\"***\"},{\"y\":{\"API_KEY\":\"***\"}}]}");
     assert_redacted(*state, "[{\"accessToken\":null},{},[],1.5,true]",
                     "[{\"accessToken\":\"***\"},{},[],1.5,true]");
+}
+
+static void test_a_long_key_hides_nothing(void **state)
+{
+    char raw[700];
+
+    for (int n = 100; n <= 500;
+         n += 200) { /* the word at the end, of a key beyond every limit too */
+        snprintf(raw, sizeof raw, "{\"%0*d_password\":\"hunter2\"}", n, 0);
+        assert_null(strstr(str_cstr(&((struct ctx *)*state)->arena, redact(*state, str_of(raw))),
+                           "hunter2"));
+    }
 }
 
 static void test_the_body_itself_is_not_changed(void **state)
@@ -120,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_a_body_without_secrets_is_kept_as_it_came),
         T(test_secrets_are_masked_at_any_depth),
+        T(test_a_long_key_hides_nothing),
         T(test_the_body_itself_is_not_changed),
         T(test_a_long_body_is_cut_between_characters),
         T(test_one_long_text_is_cut_too),
