@@ -35,7 +35,7 @@ pytest_in() { # pytest_in BINARY FOLDER NAME SLOWNESS SECONDS [pytest option]...
     shift 5
     [ -n "$(find "$folder" -name 'test_*.py' | head -1)" ] || { echo "$folder holds no test" && return 1; }
     TESSERA_BIN=$binary TESSERA_TEST_SLOW=$slow timeout --foreground -s INT -k 30 "$seconds" \
-        /usr/bin/python3 -m pytest "$folder" -q --tb=short --maxfail=100 --backend both \
+        $steady /usr/bin/python3 -m pytest "$folder" -q --tb=short --maxfail=100 --backend both \
         -p no:cacheprovider --junit-xml "$results/$name.xml" "$@"
 }
 
@@ -45,7 +45,7 @@ fuzz() { # every target, two at a time; a finding stays in build-fuzz/found
         name=$(basename "$target" .c)
         mkdir -p "build-fuzz/corpus/$name" "tests/fuzz/corpus/$name"
         echo "$name"
-    done | xargs -P 2 -I NAME sh -c 'build-fuzz/NAME -max_total_time='"$FUZZ_SECONDS"' -timeout=10 \
+    done | xargs -P 2 -I NAME sh -c "$steady"' build-fuzz/NAME -max_total_time='"$FUZZ_SECONDS"' -timeout=10 \
         -rss_limit_mb=2048 -artifact_prefix=build-fuzz/found/NAME- -verbosity=0 -print_final_stats=0 \
         build-fuzz/corpus/NAME tests/fuzz/corpus/NAME >build-fuzz/NAME.log 2>&1 ||
         { echo "NAME:"; tail -40 build-fuzz/NAME.log; exit 1; }'

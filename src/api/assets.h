@@ -1,4 +1,5 @@
-/* Files embedded into the binary (the API page at /docs), gzip-compressed at build time by scripts/embed.py. */
+/* Files embedded into the binary (the API page at /docs), gzip-compressed at build time by
+ * scripts/embed.py. */
 #ifndef TESSERA_API_ASSETS_H
 #define TESSERA_API_ASSETS_H
 

@@ -1,7 +1,8 @@
 /* OpenAPI 3.1 from the tables: see openapi.h.
  *
- * The text is first composed compactly, then read back and printed indented, which also proves that it is valid JSON. Every
- * operation lists the errors that its row makes possible, so that a client generator sees them all. */
+ * The text is first composed compactly, then read back and printed indented, which also proves that
+ * it is valid JSON. Every operation lists the errors that its row makes possible, so that a client
+ * generator sees them all. */
 #include "openapi.h"
 
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Lists: see page.h. The link repeats the request's own parameters, because a cursor is bound to filters and order. */
+/* Lists: see page.h. The link repeats the request's own parameters, because a cursor is bound to
+ * filters and order. */
 #include "page.h"
 
 #include "../base/json.h"

@@ -1,4 +1,5 @@
-/* The reply form of every list: {"data":[…],"next_cursor":…|null[,"total":n]} with Link: rel=next. */
+/* The reply form of every list: {"data":[…],"next_cursor":…|null[,"total":n]} with Link:
+ * rel=next. */
 #ifndef TESSERA_API_PAGE_H
 #define TESSERA_API_PAGE_H
 

@@ -1,8 +1,8 @@
 /* Routes and what a handler sees: the request, the reply, the application.
  *
- * A resource's file ends with its table of routes; routes.c lists the tables. A row says everything about a call: who may (scope),
- * what goes in and out (field tables), how it runs, how it is documented. The server, the guard, OpenAPI and the tests
- * read the same rows. */
+ * A resource's file ends with its table of routes; routes.c lists the tables. A row says everything
+ * about a call: who may (scope), what goes in and out (field tables), how it runs, how it is
+ * documented. The server, the guard, OpenAPI and the tests read the same rows. */
 #ifndef TESSERA_API_ROUTE_H
 #define TESSERA_API_ROUTE_H
 
@@ -83,8 +83,8 @@ struct route {
     const struct rec *reply; /* NULL: no body, or reply_schema */
     const char *wrap;        /* member that holds the reply object ("ticket"), NULL = bare */
     const char *media; /* content types of the answer, comma separated; NULL = application/json */
-    const char *
-        reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of reply's name */
+    const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of
+                                 reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
     const char *id; /* operationId */
     const char *tag;

@@ -1,4 +1,5 @@
-/* All route tables in the order of the API reference. To add a resource: its table in routes.h and here. */
+/* All route tables in the order of the API reference. To add a resource: its table in routes.h and
+ * here. */
 #include "routes.h"
 
 const struct route_table *const route_tables[] = {

@@ -1,4 +1,5 @@
-/* The table of settings: see settings.h. docs/config.md and `tessera config --explain` are made from it. */
+/* The table of settings: see settings.h. docs/config.md and `tessera config --explain` are made
+ * from it. */
 #include "settings.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The settings of the program: one struct, one table (settings.c). To add one: a member here, a row there, a test. */
+/* The settings of the program: one struct, one table (settings.c). To add one: a member here, a row
+ * there, a test. */
 #ifndef TESSERA_API_SETTINGS_H
 #define TESSERA_API_SETTINGS_H
 

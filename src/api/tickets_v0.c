@@ -1,7 +1,8 @@
 /* The ticket API of the document, byte for byte: /functions/v1/integration-tickets.
  *
- * Thin handlers over core/ticket and core/comment; the forms differ from /v1 in the envelope, the times (whole seconds) and
- * the errors ({"error","message","details"}, 401 for a ticket of another token of the team). */
+ * Thin handlers over core/ticket and core/comment; the forms differ from /v1 in the envelope, the
+ * times (whole seconds) and the errors ({"error","message","details"}, 401 for a ticket of another
+ * token of the team). */
 #include "route.h"
 
 #include "../core/comment.h"

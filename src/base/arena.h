@@ -1,9 +1,9 @@
 /* Memory with a place instead of a duty: everything allocated for one unit of work dies with it.
  *
- * An arena is used by one thread at a time. malloc failure aborts the process. Passing `cap` bytes sets
- * a sticky flag (arena_over) and further allocations still succeed up to 2 * cap, so that code on its
- * way to ctx_ok() needs no checks; past that they abort the process as a bug. Blocks of the default
- * size are kept in a small per-thread free list. */
+ * An arena is used by one thread at a time. malloc failure aborts the process. Passing `cap` bytes
+ * sets a sticky flag (arena_over) and further allocations still succeed up to 2 * cap, so that code
+ * on its way to ctx_ok() needs no checks; past that they abort the process as a bug. Blocks of the
+ * default size are kept in a small per-thread free list. */
 #ifndef TESSERA_BASE_ARENA_H
 #define TESSERA_BASE_ARENA_H
 

@@ -1,7 +1,8 @@
 /* Settings: one table; value = default < file (--config) < environment (TESSERA_*) < flag.
  *
- * File form: `key = value` lines, `#` comments. Keys as in the table (`log_level`), environment names are
- * TESSERA_ + upper case, flags are --log-level. Secrets are masked in `tessera config --explain`. */
+ * File form: `key = value` lines, `#` comments. Keys as in the table (`log_level`), environment
+ * names are TESSERA_ + upper case, flags are --log-level. Secrets are masked in `tessera config
+ * --explain`. */
 #ifndef TESSERA_BASE_CONF_H
 #define TESSERA_BASE_CONF_H
 
@@ -34,9 +35,10 @@ struct conf_table {
     size_t size; /* of the target struct */
 };
 
-/* Fill `out` (zeroed) from defaults, the file named by --config or TESSERA_CONFIG, `env`, and the flags in
- * argv (which are taken out: *argc shrinks). sources[i] (n entries, may be NULL) says where row i came from.
- * Unknown file keys, unknown TESSERA_* names and bad values are USAGE errors naming the key and source. */
+/* Fill `out` (zeroed) from defaults, the file named by --config or TESSERA_CONFIG, `env`, and the
+ * flags in argv (which are taken out: *argc shrinks). sources[i] (n entries, may be NULL) says
+ * where row i came from. Unknown file keys, unknown TESSERA_* names and bad values are USAGE errors
+ * naming the key and source. */
 enum err_code conf_load(struct ctx *cx, const struct conf_table *t, int *argc, char **argv,
                         char **env, void *out, enum conf_source *sources);
 /* Lines `key = value  (source)  doc`, secrets as ***. */

@@ -28,8 +28,8 @@ struct str hex_of(struct arena *a, const unsigned char *p, size_t n); /* lower c
 bool hex_parse(struct str s, unsigned char *out, size_t n);           /* exactly 2n digits */
 struct str base64url_of(struct arena *a, const unsigned char *p,
                         size_t n); /* no padding, RFC 4648 §5 */
-/* Strict: no padding, no white space, no stray bits. *out_n = decoded length; false when not valid or
- * longer than cap. */
+/* Strict: no padding, no white space, no stray bits. *out_n = decoded length; false when not valid
+ * or longer than cap. */
 bool base64url_parse(struct str s, unsigned char *out, size_t cap, size_t *out_n);
 
 /* UUIDv7 (RFC 9562 §5.7), lower case, strictly increasing within the process. */

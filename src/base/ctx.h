@@ -1,8 +1,8 @@
 /* What every fallible function is handed first: memory, the error, the deadline, log fields.
  *
- * A ctx belongs to one unit of work and is used by one thread at a time (it may be handed over). What a
- * function returns lives in the arena of the ctx it was given. The first recorded error wins; the code
- * travels up by return value, the edge (reply, CLI) turns it into words. */
+ * A ctx belongs to one unit of work and is used by one thread at a time (it may be handed over).
+ * What a function returns lives in the arena of the ctx it was given. The first recorded error
+ * wins; the code travels up by return value, the edge (reply, CLI) turns it into words. */
 #ifndef TESSERA_BASE_CTX_H
 #define TESSERA_BASE_CTX_H
 
@@ -53,8 +53,9 @@ enum err_code ctx_fail(struct ctx *cx, enum err_code code, const char *fmt, ...)
     })
 /* Record a failure with the table's sentence. */
 enum err_code ctx_fail_plain(struct ctx *cx, enum err_code code);
-/* Record one problem of a field (up to CTX_FIELD_ERRORS_MAX); err becomes the first one's code and the
- * public sentence its text, which should name the field. `field` and the text are copied. Returns the code. */
+/* Record one problem of a field (up to CTX_FIELD_ERRORS_MAX); err becomes the first one's code and
+ * the public sentence its text, which should name the field. `field` and the text are copied.
+ * Returns the code. */
 enum err_code ctx_fail_field(struct ctx *cx, enum err_code code, struct str field, const char *fmt,
                              ...) __attribute__((format(printf, 4, 5)));
 /* False when the memory cap was passed, the deadline is over or the process stops; records why. */

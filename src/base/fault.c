@@ -1,7 +1,7 @@
 /* Fault injection: one countdown, one kind at a time.
  *
- * `armed` is the only thing a point looks at in a normal process. The countdown is atomic, so that threads passing
- * points of the armed kind together still see exactly one Nth pass. */
+ * `armed` is the only thing a point looks at in a normal process. The countdown is atomic, so that
+ * threads passing points of the armed kind together still see exactly one Nth pass. */
 #include "fault.h"
 
 #include <signal.h>

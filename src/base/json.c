@@ -1,9 +1,9 @@
 /* Strict JSON: jansson parses, this file guards it and prints.
  *
- * Reading: jansson recurses once per level and allows 2048 of them, so a scan that only skips strings
- * counts the brackets first and refuses hostile depth without recursion. jansson's own error text is
- * kept where it says something useful; the frequent mistakes get a sentence of ours. Values are
- * reference counted by jansson and released when the arena of the ctx ends.
+ * Reading: jansson recurses once per level and allows 2048 of them, so a scan that only skips
+ * strings counts the brackets first and refuses hostile depth without recursion. jansson's own
+ * error text is kept where it says something useful; the frequent mistakes get a sentence of ours.
+ * Values are reference counted by jansson and released when the arena of the ctx ends.
  *
  * Writing: one walk over the value. Text goes out in clean runs (eight bytes are judged at a time);
  * only ", \ and control characters are escaped. Numbers do not depend on the locale.
@@ -42,8 +42,9 @@ static struct place place_of(struct str text, size_t offset)
     return at;
 }
 
-/* Offset of the bracket that opens level JSON_DEPTH_MAX + 1, or text.n when there is none. Up to the
- * first syntax error the scan sees the same strings as the parser, and the parser stops there. */
+/* Offset of the bracket that opens level JSON_DEPTH_MAX + 1, or text.n when there is none. Up to
+ * the first syntax error the scan sees the same strings as the parser, and the parser stops
+ * there. */
 static size_t find_too_deep(struct str text)
 {
     bool in_string = false;
@@ -166,8 +167,8 @@ json_t *json_read(struct ctx *cx, struct str text)
 #define ONES (UINT64_MAX / 255) /* 0x0101…01 */
 #define HIGHS (ONES * 0x80)
 
-/* Non-zero when one of the eight bytes is ", \, a control character or not ASCII. The borrow trick can
- * only err towards "look closer", never the other way. */
+/* Non-zero when one of the eight bytes is ", \, a control character or not ASCII. The borrow trick
+ * can only err towards "look closer", never the other way. */
 static uint64_t needs_look(uint64_t w)
 {
     uint64_t quote = w ^ (ONES * '"');

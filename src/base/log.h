@@ -1,7 +1,8 @@
 /* One event, one line on stderr: `ts level event key=value …`, or JSON with log_format=json.
  *
- * Keys, not prose. error = someone must act; warn = we coped; info = state changed; debug = anything.
- * Lines are written with one write(2), at most 8 KiB, control characters escaped. Any thread. */
+ * Keys, not prose. error = someone must act; warn = we coped; info = state changed; debug =
+ * anything. Lines are written with one write(2), at most 8 KiB, control characters escaped. Any
+ * thread. */
 #ifndef TESSERA_BASE_LOG_H
 #define TESSERA_BASE_LOG_H
 

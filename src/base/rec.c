@@ -1,7 +1,7 @@
 /* Field tables: what reading, writing and schemas share: finding a field, setting a member.
  *
- * Reading is in rec_decode.c, writing in rec_encode.c, schemas in rec_schema.c. A member is reached by
- * memcpy at its offset, so that no aliasing rule is bent. No state; any thread. */
+ * Reading is in rec_decode.c, writing in rec_encode.c, schemas in rec_schema.c. A member is reached
+ * by memcpy at its offset, so that no aliasing rule is bent. No state; any thread. */
 #include "rec.h"
 
 #include <string.h>

@@ -2,8 +2,9 @@
  * row → struct, query parameters, OpenAPI schemas and log redaction.
  *
  * A record is a plain struct whose first member is `struct rec_bits`; every other member is 8-byte
- * aligned (struct str or int64_t) and the struct is at most 512 bytes, so that a member's presence bit is
- * its offset / 8. Several tables may describe the same struct (create body, patch body, reply). */
+ * aligned (struct str or int64_t) and the struct is at most 512 bytes, so that a member's presence
+ * bit is its offset / 8. Several tables may describe the same struct (create body, patch body,
+ * reply). */
 #ifndef TESSERA_BASE_REC_H
 #define TESSERA_BASE_REC_H
 
@@ -21,7 +22,7 @@ enum field_type {
     F_TIME,   /* int64_t ms; JSON: RFC 3339 with milliseconds */
     F_TIME_S, /* int64_t ms; JSON: RFC 3339 in whole seconds (the document's form) */
     F_OBJECT, /* struct str: JSON text of an object, any content; max = bytes of text */
-    F_STRS, /* struct str: JSON text of an array of strings; words limit the items; max = item count */
+    F_STRS,  /* struct str: JSON text of an array of strings; words limit them; max = their count */
     F_ENUMS, /* query only: comma separated words; struct str keeps the raw text, checked */
 };
 
@@ -86,7 +87,8 @@ enum err_code rec_decode(struct ctx *cx, const struct rec *r, json_t *obj, unsig
 struct rec_param { /* one decoded query parameter */
     struct str name, value;
 };
-/* The same for query parameters; unknown and repeated ones are INVALID_PARAMETER with their name. */
+/* The same for query parameters; unknown and repeated ones are INVALID_PARAMETER with their
+ * name. */
 enum err_code rec_decode_query(struct ctx *cx, const struct rec *r, const struct rec_param *params,
                                size_t n, void *out);
 /* Append the object as JSON, fields in table order, F_SECRET left out, missing values as null. */
@@ -96,8 +98,8 @@ void rec_put_text(const struct field *f, void *obj, struct str s);
 void rec_put_int(const struct field *f, void *obj, int64_t v);
 bool field_is_int(const struct field *f);                           /* the member is an int64_t */
 const struct field *rec_find(const struct rec *r, struct str name); /* NULL when absent */
-/* Append the JSON Schema (draft 2020-12) of the record: as a reply (every field required, null allowed
- * where F_NULLABLE) or as a request body. */
+/* Append the JSON Schema (draft 2020-12) of the record: as a reply (every field required, null
+ * allowed where F_NULLABLE) or as a request body. */
 void rec_schema_reply(struct buf *b, const struct rec *r);
 void rec_schema_body(struct buf *b, const struct rec *r, unsigned mode);
 /* Append the JSON Schema of one field (for query parameters). */

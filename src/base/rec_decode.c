@@ -1,11 +1,12 @@
 /* Field tables, reading side: JSON objects and query parameters become plain structs.
  *
- * One loop over the table judges every field and records every problem, in table order; unknown names
- * follow in the order they were sent. JSON and query values meet in take_text() and take_int(), so that
- * both are judged by the same rules. Texts are not copied: members point into the JSON value or the
- * parameter, which live in the same ctx.
+ * One loop over the table judges every field and records every problem, in table order; unknown
+ * names follow in the order they were sent. JSON and query values meet in take_text() and
+ * take_int(), so that both are judged by the same rules. Texts are not copied: members point into
+ * the JSON value or the parameter, which live in the same ctx.
  *
- * No state; any thread. Leaves out: rules that span several fields (the core functions judge those). */
+ * No state; any thread. Leaves out: rules that span several fields (the core functions judge
+ * those). */
 #include "rec.h"
 
 #include <string.h>

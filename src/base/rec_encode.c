@@ -1,7 +1,8 @@
 /* Field tables, writing side: a struct becomes a JSON object, fields in table order.
  *
- * On the path of every reply, so a name with its comma, quotes and colon goes out in one append. Text
- * of F_OBJECT and F_STRS members is JSON already and goes out as it is. No state; any thread. */
+ * On the path of every reply, so a name with its comma, quotes and colon goes out in one append.
+ * Text of F_OBJECT and F_STRS members is JSON already and goes out as it is. No state; any
+ * thread. */
 #include "rec.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* Field tables, as JSON Schema (draft 2020-12) for OpenAPI 3.1.
  *
- * A reply lists what rec_encode writes and is closed; a body lists what rec_decode takes and is closed
- * when unknown fields are refused, and takes null for what may be left out.
- * No state; any thread; not on any hot path. Leaves out: rules a schema cannot say (bytes of an object). */
+ * A reply lists what rec_encode writes and is closed; a body lists what rec_decode takes and is
+ * closed when unknown fields are refused, and takes null for what may be left out. No state; any
+ * thread; not on any hot path. Leaves out: rules a schema cannot say (bytes of an object). */
 #include "rec.h"
 
 #include "json.h"

@@ -41,8 +41,8 @@ bool str_is_utf8(struct str s);
 /* Number of Unicode code points; s must be valid UTF-8. */
 size_t str_chars(struct str s);
 
-/* Growing text in an arena. Past `max` bytes it stops growing and `over` is set (sticky); nothing is
- * ever half-written by one call. */
+/* Growing text in an arena. Past `max` bytes it stops growing and `over` is set (sticky); nothing
+ * is ever half-written by one call. */
 struct buf {
     struct arena *arena;
     char *p;

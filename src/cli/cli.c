@@ -50,7 +50,8 @@ static enum err_code open_store(struct cli *c, struct store **out)
     return e;
 }
 
-/* A mistyped path must not become an empty database that answers "no tokens": only commands that make something create one. */
+/* A mistyped path must not become an empty database that answers "no tokens": only commands that
+ * make something create one. */
 static enum err_code must_exist(struct cli *c)
 {
     struct str path = c->conf.database, scheme = STR("sqlite:");

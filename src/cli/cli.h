@@ -1,6 +1,7 @@
 /* The command line: a table of commands, their options, exit codes (0 done, 1 refused, 2 usage).
  *
- * Settings flags (--database …) are taken out before a command sees its words, so every command understands them. */
+ * Settings flags (--database …) are taken out before a command sees its words, so every command
+ * understands them. */
 #ifndef TESSERA_CLI_CLI_H
 #define TESSERA_CLI_CLI_H
 
@@ -35,8 +36,8 @@ struct command {
 
 /* The value of an option, STR_NONE when absent (flags: "" when given). */
 struct str cli_option(const struct cli *c, const struct command *cmd, const char *name);
-/* Open the database of the settings for a command (no threads), apply nothing; checks that it is migrated. The store is closed
- * at exit of the command. */
+/* Open the database of the settings for a command (no threads), apply nothing; checks that it is
+ * migrated. The store is closed at exit of the command. */
 enum err_code cli_store(struct cli *c, struct store **out);
 void cli_print(struct buf *b); /* stdout */
 

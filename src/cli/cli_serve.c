@@ -1,7 +1,8 @@
 /* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
  *
- * Start: database, migrations, usage recovery, token directory, limits from this hour's usage, writers, HTTP. Stop (SIGTERM,
- * SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP: certificates and log level again. */
+ * Start: database, migrations, usage recovery, token directory, limits from this hour's usage,
+ * writers, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP:
+ * certificates and log level again. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* `tessera token …`: works on the database directly, beside a running server, which notices within a second. */
+/* `tessera token …`: works on the database directly, beside a running server, which notices within
+ * a second. */
 #include "cli.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* `tessera user create`: the password comes from --password-file or standard input, never from the command line, where
- * every user of the machine could read it. */
+/* `tessera user create`: the password comes from --password-file or standard input, never from the
+ * command line, where every user of the machine could read it. */
 #include "cli.h"
 
 #include <stdio.h>

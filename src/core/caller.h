@@ -1,5 +1,6 @@
-/* Who asks: the authenticated side of a unit of work. Every core function that touches tenant data takes one, and every
- * statement it runs names caller->team_id (and caller->token_id where a token sees only its own). */
+/* Who asks: the authenticated side of a unit of work. Every core function that touches tenant data
+ * takes one, and every statement it runs names caller->team_id (and caller->token_id where a token
+ * sees only its own). */
 #ifndef TESSERA_CORE_CALLER_H
 #define TESSERA_CORE_CALLER_H
 
@@ -43,7 +44,8 @@ enum scope_bit {
 
 struct arena;
 extern const char *const scope_words[]; /* wire forms in bit order, NULL-terminated */
-/* One wire word, or "tickets:*" (every scope of that noun; admin:full is never part of a wildcard). 0 = unknown. */
+/* One wire word, or "tickets:*" (every scope of that noun; admin:full is never part of a wildcard).
+ * 0 = unknown. */
 uint64_t scope_parse(struct str word);
 /* JSON array text <-> mask; unknown words in stored text are skipped. */
 uint64_t scopes_of_json(struct str json);

@@ -1,4 +1,5 @@
-/* List cursors: see cursor.h. Payload before signing: "<kind>|<first 16 hex digits of SHA-256(filter)>|<at>|<id>". */
+/* List cursors: see cursor.h. Payload before signing: "<kind>|<first 16 hex digits of
+ * SHA-256(filter)>|<at>|<id>". */
 #include "cursor.h"
 
 #include <string.h>

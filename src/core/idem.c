@@ -1,5 +1,6 @@
-/* Idempotency-Key: see idem.h. Running requests are a fixed table of 64-bit hashes under one lock; a collision of two
- * different keys in 64 bits would answer one of them "in progress", which is safe. */
+/* Idempotency-Key: see idem.h. Running requests are a fixed table of 64-bit hashes under one lock;
+ * a collision of two different keys in 64 bits would answer one of them "in progress", which is
+ * safe. */
 #include "idem.h"
 
 #include <pthread.h>
@@ -46,8 +47,8 @@ enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
 enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
                         const struct idem *i, const struct idem_answer *a)
 {
-    /* An expired row may still wait for the purge: it is replaced. A live one (another node was faster) fails the WHERE of
-     * the update, and RETURNING then gives no row. */
+    /* An expired row may still wait for the purge: it is replaced. A live one (another node was
+     * faster) fails the WHERE of the update, and RETURNING then gives no row. */
     struct rec_num n;
     int64_t now = clock_ms();
     enum err_code e =
@@ -82,7 +83,8 @@ static uint64_t claim_hash(const struct caller *who, const struct idem *i)
     return h ? h : 1;
 }
 
-/* A full table (thousands of keyed requests in flight) refuses with "in progress": the client tries again. */
+/* A full table (thousands of keyed requests in flight) refuses with "in progress": the client tries
+ * again. */
 bool idem_enter(const struct caller *who, const struct idem *i, uint64_t *claim)
 {
     uint64_t h = claim_hash(who, i);

@@ -1,8 +1,10 @@
-/* Idempotency-Key: the first answer of a POST is kept for 24 hours and given again. Owner of table idempotency_keys.
+/* Idempotency-Key: the first answer of a POST is kept for 24 hours and given again. Owner of table
+ * idempotency_keys.
  *
- * The answer is stored in the transaction of the write itself, so either both are durable or neither; only successes
- * are kept (a failed request may be sent again). Requests with the same key that run at the same moment are found by
- * a small table in memory (idem_enter) and, between nodes, by the unique key. */
+ * The answer is stored in the transaction of the write itself, so either both are durable or
+ * neither; only successes are kept (a failed request may be sent again). Requests with the same key
+ * that run at the same moment are found by a small table in memory (idem_enter) and, between nodes,
+ * by the unique key. */
 #ifndef TESSERA_CORE_IDEM_H
 #define TESSERA_CORE_IDEM_H
 
@@ -22,13 +24,15 @@ struct idem_answer {
     struct str fingerprint, headers, body; /* headers: JSON object of Location, ETag */
     int64_t status;
 };
-/* In a unit: NONE with *found = true and the stored answer, or found = false: go on. IDEMPOTENCY_REUSED for another body. */
+/* In a unit: NONE with *found = true and the stored answer, or found = false: go on.
+ * IDEMPOTENCY_REUSED for another body. */
 enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
                         const struct idem *i, bool *found, struct idem_answer *out);
 /* In the same unit after the handler: keep the answer. */
 enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
                         const struct idem *i, const struct idem_answer *a);
-/* Process-wide claims: false when a request with this (token, route, key) runs right now. Pair with idem_leave. Any thread. */
+/* Process-wide claims: false when a request with this (token, route, key) runs right now. Pair with
+ * idem_leave. Any thread. */
 bool idem_enter(const struct caller *who, const struct idem *i, uint64_t *claim);
 void idem_leave(uint64_t claim);
 /* Housekeeping: drop at most 500 expired rows; *gone counts. */

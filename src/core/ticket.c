@@ -1,7 +1,7 @@
 /* Tickets: see ticket.h. Every statement names team_id first; with a token also token_id.
  *
- * Changes are one UPDATE … RETURNING guarded by the version that was read, so two writers cannot lose each other's change even
- * where a database runs them side by side. */
+ * Changes are one UPDATE … RETURNING guarded by the version that was read, so two writers cannot
+ * lose each other's change even where a database runs them side by side. */
 #include "ticket.h"
 
 #include "../base/clock.h"

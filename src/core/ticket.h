@@ -1,7 +1,7 @@
 /* Tickets: one set of functions under the document's API and /v1/tickets. Owner of table tickets.
  *
- * A caller with a token_id sees only the tickets that this token created, in SQL (and by row-level security on
- * PostgreSQL). All run inside a unit of work; call ticket_scope first there. */
+ * A caller with a token_id sees only the tickets that this token created, in SQL (and by row-level
+ * security on PostgreSQL). All run inside a unit of work; call ticket_scope first there. */
 #ifndef TESSERA_CORE_TICKET_H
 #define TESSERA_CORE_TICKET_H
 
@@ -54,7 +54,8 @@ struct page_sql {
     struct args args;
     int64_t limit;
 };
-/* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB). *has_more: others follow. */
+/* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB).
+ * *has_more: others follow. */
 enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out,
                         bool *has_more);
 
@@ -73,11 +74,13 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
 /* NOT_FOUND when absent, deleted, or of another token. INVALID_PARAMETER when id is no UUID. */
 enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                          struct ticket *out);
-/* As ticket_get, but a live ticket of the same team and another token is NOT_OWNER (401 in the document's API). */
+/* As ticket_get, but a live ticket of the same team and another token is NOT_OWNER (401 in the
+ * document's API). */
 enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                              struct ticket *out);
-/* Merge patch (RFC 7396, metadata is merged at every depth). The version must be one of those allowed
- * (PRECONDITION_FAILED). A status change to resolved or closed, or away from them, needs tickets:resolve. */
+/* Merge patch (RFC 7396, metadata is merged at every depth). The version must be one of those
+ * allowed (PRECONDITION_FAILED). A status change to resolved or closed, or away from them, needs
+ * tickets:resolve. */
 enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                             const struct ticket_new *patch, const struct versions *allowed,
                             struct ticket *out);

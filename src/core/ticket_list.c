@@ -1,7 +1,8 @@
 /* The ticket list: filters, order, cursor, composed from fixed fragments.
  *
- * The position is (sort column, id); the next page starts strictly behind the last row, so inserts move nothing. The
- * order by created_at goes by id: ids are UUIDv7, made in time order. A cursor is bound to order and filters. */
+ * The position is (sort column, id); the next page starts strictly behind the last row, so inserts
+ * move nothing. The order by created_at goes by id: ids are UUIDv7, made in time order. A cursor is
+ * bound to order and filters. */
 #include "ticket.h"
 
 #include <string.h>
@@ -93,7 +94,8 @@ static void filters(struct query *q, const struct caller *who, const struct tick
     }
 }
 
-/* Names the filters for the cursor's fingerprint: the composed text and its arguments say it all. */
+/* Names the filters for the cursor's fingerprint: the composed text and its arguments say it
+ * all. */
 static struct str filter_text(struct query *q)
 {
     struct buf b;

@@ -1,7 +1,8 @@
 /* Integration tokens, as rows: see token.h.
  *
- * Every change begins with next_rev, which locks the feed's row until the commit; then it writes its row with that rev. Only
- * hashes of secrets are stored; the secret itself lives in the reply's memory alone. */
+ * Every change begins with next_rev, which locks the feed's row until the commit; then it writes
+ * its row with that rev. Only hashes of secrets are stored; the secret itself lives in the reply's
+ * memory alone. */
 #include "token.h"
 
 #include "../base/clock.h"

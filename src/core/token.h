@@ -1,9 +1,11 @@
-/* Integration tokens: rows, secrets, lifecycle. The in-memory directory that authenticates is token_dir.h.
+/* Integration tokens: rows, secrets, lifecycle. The in-memory directory that authenticates is
+ * token_dir.h.
  *
- * A secret is "stk_" + base64url of 32 random bytes (43 characters); only its SHA-256 (hex) and its first 8 characters
- * are stored. Every change takes the next value of the change feed 'token' (row rev), inside the same transaction,
- * so that directories of all nodes can follow: the feed's row is taken first, and its lock makes the order of revs the order of
- * commits. Owner of table integration_tokens and of that feed. */
+ * A secret is "stk_" + base64url of 32 random bytes (43 characters); only its SHA-256 (hex) and its
+ * first 8 characters are stored. Every change takes the next value of the change feed 'token' (row
+ * rev), inside the same transaction, so that directories of all nodes can follow: the feed's row is
+ * taken first, and its lock makes the order of revs the order of commits. Owner of table
+ * integration_tokens and of that feed. */
 #ifndef TESSERA_CORE_TOKEN_H
 #define TESSERA_CORE_TOKEN_H
 
@@ -42,10 +44,12 @@ struct token_new {
 };
 extern const struct rec rec_token_new;
 
-/* All run inside a unit of work of the caller's transaction; `team_id` names the team, and the unit's database scope is left
- * set to it. An active token whose expiry has passed reads as "expired". */
-/* Mint a token; out->token holds the sole copy of the secret and lives in cx. INVALID_FIELD names what is wrong (scope
- * words, CIDRs, endpoints "METHOD /path" or "/path/…" with * as last character). */
+/* All run inside a unit of work of the caller's transaction; `team_id` names the team, and the
+ * unit's database scope is left set to it. An active token whose expiry has passed reads as
+ * "expired". */
+/* Mint a token; out->token holds the sole copy of the secret and lives in cx. INVALID_FIELD names
+ * what is wrong (scope words, CIDRs, endpoints "METHOD /path" or "/path/…" with * as last
+ * character). */
 enum err_code token_create(struct ctx *cx, struct db *db, struct str team_id,
                            const struct token_new *in, struct token *out);
 enum err_code token_get(struct ctx *cx, struct db *db, struct str team_id, struct str id,
@@ -54,10 +58,12 @@ enum err_code token_list(struct ctx *cx, struct db *db, struct str team_id, stru
 /* Enable or disable; NOT_FOUND for unknown and deleted ones. */
 enum err_code token_set_enabled(struct ctx *cx, struct db *db, struct str team_id, struct str id,
                                 bool is_enabled, struct token *out);
-/* New secret; the old one stops at once, or grace_ms from now (never later than the token's expiry). */
+/* New secret; the old one stops at once, or grace_ms from now (never later than the token's
+ * expiry). */
 enum err_code token_regenerate(struct ctx *cx, struct db *db, struct str team_id, struct str id,
                                int64_t grace_ms, struct token *out);
-/* Revoke for ever (tombstone). Usage rows and rollups go too unless keep_usage: in small steps by usage_forget_mark(). */
+/* Revoke for ever (tombstone). Usage rows and rollups go too unless keep_usage: in small steps by
+ * usage_forget_mark(). */
 enum err_code token_delete(struct ctx *cx, struct db *db, struct str team_id, struct str id);
 
 #endif

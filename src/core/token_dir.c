@@ -1,12 +1,15 @@
 /* The token directory: see token_dir.h.
  *
- * Reading takes no lock. The table maps 8 bytes of a SHA-256 to an entry; an entry points to a `face`, an unchanging picture of
- * the token's row, and the face says which whole hashes are valid now. A change makes a new face, puts what is new into the
- * table and then swaps the pointer, so a reader sees the old token or the new one, never a mixture. Old faces, and tables that
- * were outgrown, stay until the directory closes: a token change costs a few hundred bytes, and nobody has to wait for readers.
+ * Reading takes no lock. The table maps 8 bytes of a SHA-256 to an entry; an entry points to a
+ * `face`, an unchanging picture of the token's row, and the face says which whole hashes are valid
+ * now. A change makes a new face, puts what is new into the table and then swaps the pointer, so a
+ * reader sees the old token or the new one, never a mixture. Old faces, and tables that were
+ * outgrown, stay until the directory closes: a token change costs a few hundred bytes, and nobody
+ * has to wait for readers.
  *
- * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is held over the read of the
- * rows. Leaves out: counting and the lists themselves (token_limit.c), SQL that changes tokens (token.c). */
+ * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is
+ * held over the read of the rows. Leaves out: counting and the lists themselves (token_limit.c),
+ * SQL that changes tokens (token.c). */
 #include "token_dir.h"
 
 #include <pthread.h>
@@ -91,7 +94,8 @@ static void put_face_keys(struct table *t, struct entry *en, const struct face *
         table_put(t, tag_of(f->previous), en);
 }
 
-/* Room for a few more keys in both tables. The new by_hash holds only the hashes that are valid now. */
+/* Room for a few more keys in both tables. The new by_hash holds only the hashes that are valid
+ * now. */
 static void tables_grow(struct token_dir *d)
 {
     struct table *ids = d->by_id, *old = atomic_load_explicit(&d->by_hash, memory_order_relaxed),
@@ -108,7 +112,8 @@ static void tables_grow(struct token_dir *d)
     }
     if ((old->n + 3) * 2 <= old->mask)
         return;
-    /* Two keys an entry may be needed: sized from the entries, so that stale keys are dropped and not copied. */
+    /* Two keys an entry may be needed: sized from the entries, so that stale keys are dropped and
+     * not copied. */
     size_t n_slots = SLOTS_FIRST;
     while (n_slots < ids->n * 8)
         n_slots *= 2;
@@ -194,8 +199,9 @@ static enum err_code page_row(struct ctx *cx, void *row, void *arg)
     return e;
 }
 
-/* Rows come in the order of revs, which is the order of commits, so d->rev may follow row by row. Each change of a token takes a
- * rev of its own, so no two rows share one and a page never cuts between them. */
+/* Rows come in the order of revs, which is the order of commits, so d->rev may follow row by row.
+ * Each change of a token takes a rev of its own, so no two rows share one and a page never cuts
+ * between them. */
 static enum err_code read_changes(struct ctx *cx, struct db *db, void *arg)
 {
     struct token_dir *d = arg;

@@ -1,14 +1,17 @@
-/* The token directory: every live token in memory, so that a request is authenticated and limited without I/O.
+/* The token directory: every live token in memory, so that a request is authenticated and limited
+ * without I/O.
  *
- * A hash table from the SHA-256 of the secret to an entry; a thread polls the change feed every 200 ms and reads the rows
- * whose rev is newer (so the CLI and other nodes are honoured well within a second); token changes made by this process
- * call token_dir_refresh after their commit. Entries are never freed while the directory lives, only marked deleted, so a
- * caller's pointers stay valid until token_dir_close. Reading takes no lock: a change publishes a new picture of its token
- * with one pointer; counters are atomic. Order of ends: the requests, token_dir_close, store_close.
+ * A hash table from the SHA-256 of the secret to an entry; a thread polls the change feed every 200
+ * ms and reads the rows whose rev is newer (so the CLI and other nodes are honoured well within a
+ * second); token changes made by this process call token_dir_refresh after their commit. Entries
+ * are never freed while the directory lives, only marked deleted, so a caller's pointers stay valid
+ * until token_dir_close. Reading takes no lock: a change publishes a new picture of its token with
+ * one pointer; counters are atomic. Order of ends: the requests, token_dir_close, store_close.
  *
- * Limits: hourly fixed window per token, reset at the top of the hour (UTC). The counter starts, after a restart, from
- * what the usage of this hour says (usage_hour_counts). Wrong tokens are limited per address and minute. Memory: about
- * 700 bytes a token, and as much for each change of one; at most TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
+ * Limits: hourly fixed window per token, reset at the top of the hour (UTC). The counter starts,
+ * after a restart, from what the usage of this hour says (usage_hour_counts). Wrong tokens are
+ * limited per address and minute. Memory: about 700 bytes a token, and as much for each change of
+ * one; at most TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
 #ifndef TESSERA_CORE_TOKEN_DIR_H
 #define TESSERA_CORE_TOKEN_DIR_H
 
@@ -35,22 +38,25 @@ struct auth_query {
     bool is_counted;        /* take one from the rate limit */
 };
 
-/* Load everything. `store` must be migrated. bad_per_minute: wrong tokens (malformed or unknown, not disabled or expired ones)
- * answered as INVALID_TOKEN per address (IPv6: /64) and minute, further ones are RATE_LIMITED; 0 = no limit. */
+/* Load everything. `store` must be migrated. bad_per_minute: wrong tokens (malformed or unknown,
+ * not disabled or expired ones) answered as INVALID_TOKEN per address (IPv6: /64) and minute,
+ * further ones are RATE_LIMITED; 0 = no limit. */
 enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_per_minute,
                              struct token_dir **out);
 enum err_code token_dir_start(struct ctx *cx, struct token_dir *d); /* starts the polling thread */
 void token_dir_close(struct token_dir *d); /* ends the thread; NULL is fine */
 /* Read the changes now. Any thread. */
 enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d);
-/* Add what this hour's usage says to the token's counter (at start); unknown tokens are skipped. Any thread. */
+/* Add what this hour's usage says to the token's counter (at start); unknown tokens are skipped.
+ * Any thread. */
 void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms, int64_t count);
 
-/* Authenticate and take from the limit. A call that the address list refuses takes nothing; one that the endpoint list or the
- * scopes refuse does; a denied one does not. *who is filled as far as the token was recognised (also on failures, so that usage
- * can name it; team_id.p == NULL otherwise); *limit is filled when the token is valid (limit == 0 otherwise).
- * INVALID_TOKEN (unknown, disabled, expired, deleted), FORBIDDEN_ADDRESS, FORBIDDEN_ENDPOINT,
- * INSUFFICIENT_SCOPE (names the scope), RATE_LIMITED (cx->retry_after_s is set). Never blocks on I/O. Any thread. */
+/* Authenticate and take from the limit. A call that the address list refuses takes nothing; one
+ * that the endpoint list or the scopes refuse does; a denied one does not. *who is filled as far as
+ * the token was recognised (also on failures, so that usage can name it; team_id.p == NULL
+ * otherwise); *limit is filled when the token is valid (limit == 0 otherwise). INVALID_TOKEN
+ * (unknown, disabled, expired, deleted), FORBIDDEN_ADDRESS, FORBIDDEN_ENDPOINT, INSUFFICIENT_SCOPE
+ * (names the scope), RATE_LIMITED (cx->retry_after_s is set). Never blocks on I/O. Any thread. */
 enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
                              struct caller *who, struct limit_state *limit);
 int64_t token_dir_count(struct token_dir *d); /* all but deleted ones */

@@ -1,10 +1,12 @@
 /* What bounds the use of a token: see token_limit.h.
  *
- * Hours: one atomic word per token, changed by compare-and-swap, so a denied request costs the window nothing. Two threads may
- * see different hours for a moment around the top of the hour; the newer one wins, so that the new window is not lost.
+ * Hours: one atomic word per token, changed by compare-and-swap, so a denied request costs the
+ * window nothing. Two threads may see different hours for a moment around the top of the hour; the
+ * newer one wins, so that the new window is not lost.
  *
- * Wrong tokens: WRONG_SHARDS x WRONG_SLOTS slots, a lock per shard; an address may sit in any of the WRONG_WAYS slots that its
- * (secretly seeded) hash names. Leaves out: who the token is (token_dir.c). */
+ * Wrong tokens: WRONG_SHARDS x WRONG_SLOTS slots, a lock per shard; an address may sit in any of
+ * the WRONG_WAYS slots that its (secretly seeded) hash names. Leaves out: who the token is
+ * (token_dir.c). */
 #include "token_limit.h"
 
 #include <pthread.h>
@@ -232,7 +234,8 @@ static struct ip network_of(const struct ip *ip)
     return net;
 }
 
-/* The slot of this address, or the one to give it: an old one, else the one with the lowest count. */
+/* The slot of this address, or the one to give it: an old one, else the one with the lowest
+ * count. */
 static struct wrong_slot *wrong_find(struct wrong_shard *s, uint64_t hash, const struct ip *net,
                                      int64_t minute)
 {

@@ -1,4 +1,5 @@
-/* The field tables of integration tokens: reply, reply with the secret, body, and the stored row. Data only. */
+/* The field tables of integration tokens: reply, reply with the secret, body, and the stored row.
+ * Data only. */
 #include "token.h"
 
 static const char *const statuses[] = { "active", "disabled", "expired", NULL };

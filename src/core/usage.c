@@ -1,4 +1,5 @@
-/* Usage: opening, starting and stopping its threads, transactions of its own. The rest: see usage_inner.h. */
+/* Usage: opening, starting and stopping its threads, transactions of its own. The rest: see
+ * usage_inner.h. */
 #include "usage.h"
 
 #include <string.h>

@@ -1,15 +1,18 @@
 /* Usage: a row for every request, rollups by minute, hour and day, and what the dashboard asks.
  *
- * Writing. The row of a write travels as unit->tag and is inserted by the writer in the same transaction (usage_hooks).
- * Everything else is copied into a bounded buffer (usage_note never blocks; a full buffer drops the detail and counts the
- * drop, the counts of the rollup stay right) and a flusher thread stores it within 50 ms as one unit. Each writer keeps
- * the counts of its committed rows in memory and once a second adds them to usage_rollup (grains m, h, d and t = for
- * ever; also summed over the team under token_id and route '*', which the dashboard reads) in a transaction of its own,
- * together with its stream's mark: after a crash the rows above the mark are folded in at the next start
- * (usage_recover), so rollups and rows agree. Token last_used and use_count move in that same transaction.
+ * Writing. The row of a write travels as unit->tag and is inserted by the writer in the same
+ * transaction (usage_hooks). Everything else is copied into a bounded buffer (usage_note never
+ * blocks; a full buffer drops the detail and counts the drop, the counts of the rollup stay right)
+ * and a flusher thread stores it within 50 ms as one unit. Each writer keeps the counts of its
+ * committed rows in memory and once a second adds them to usage_rollup (grains m, h, d and t = for
+ * ever; also summed over the team under token_id and route '*', which the dashboard reads) in a
+ * transaction of its own, together with its stream's mark: after a crash the rows above the mark
+ * are folded in at the next start (usage_recover), so rollups and rows agree. Token last_used and
+ * use_count move in that same transaction.
  *
- * Keeping. SQLite: rows older than `hot` go, in small steps, to day files "<db>.usage/YYYY-MM-DD.db", and old day files are
- * unlinked. PostgreSQL: day partitions, made ahead and dropped. Never a long DELETE. Rollups: m 7 days, h 90 days, d 400 days, t always.
+ * Keeping. SQLite: rows older than `hot` go, in small steps, to day files
+ * "<db>.usage/YYYY-MM-DD.db", and old day files are unlinked. PostgreSQL: day partitions, made
+ * ahead and dropped. Never a long DELETE. Rollups: m 7 days, h 90 days, d 400 days, t always.
  *
  * Owner of tables integration_token_usage, usage_stream, usage_rollup and the day files. */
 #ifndef TESSERA_CORE_USAGE_H
@@ -46,7 +49,8 @@ enum err_code usage_open(struct ctx *cx, struct store *s, const struct usage_con
                          struct usage **out);
 /* At start, before serving: fold rows that a crash left out of the rollups, make partitions. */
 enum err_code usage_recover(struct ctx *cx, struct usage *u);
-/* Requests per token in the hour that starts at hour_ms (429s not counted): to start the limits from. */
+/* Requests per token in the hour that starts at hour_ms (429s not counted): to start the limits
+ * from. */
 enum err_code usage_hour_counts(struct ctx *cx, struct usage *u, int64_t hour_ms,
                                 void (*each)(void *arg, struct str token_id, int64_t count),
                                 void *arg);
@@ -58,8 +62,9 @@ void usage_note(struct usage *u,
 void usage_stop(struct usage *u);             /* flush everything; call before store_close */
 void usage_close(struct usage *u);            /* after store_close */
 
-/* The redacted, capped form of a request body: secrets' values (password, token, secret, authorization, api_key, …
- * case-insensitive, at any depth) become "***"; at most USAGE_PAYLOAD_MAX bytes. */
+/* The redacted, capped form of a request body: secrets' values (password, token, secret,
+ * authorization, api_key, … case-insensitive, at any depth) become "***"; at most USAGE_PAYLOAD_MAX
+ * bytes. */
 struct str usage_redact(struct ctx *cx, json_t *body, struct str raw);
 
 struct usage_stats { /* one token or a whole team */
@@ -84,11 +89,13 @@ struct usage_row {
     struct str token_id, endpoint, method, ip_address, user_agent, request_payload, error_message;
 };
 extern const struct rec rec_usage_row;
-/* Newest first, at most limit (<= 1000), below before_id (0 = from the newest); reads day files where needed. */
+/* Newest first, at most limit (<= 1000), below before_id (0 = from the newest); reads day files
+ * where needed. */
 enum err_code usage_recent(struct ctx *cx, struct usage *u, struct str team_id, struct str token_id,
                            int64_t before_id, int64_t limit, struct list *out);
-/* The document's cascade: in the transaction that deletes a token, note that its rows and rollups are to go. The housekeeping
- * of a running server (any node) finds the note and removes them in small steps. */
+/* The document's cascade: in the transaction that deletes a token, note that its rows and rollups
+ * are to go. The housekeeping of a running server (any node) finds the note and removes them in
+ * small steps. */
 enum err_code usage_forget_mark(struct ctx *cx, struct db *db, struct str team_id,
                                 struct str token_id);
 

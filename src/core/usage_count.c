@@ -1,7 +1,8 @@
-/* Counts in memory: a map of fixed size from (grain, bucket, team, token, route, class) to counts and a histogram.
+/* Counts in memory: a map of fixed size from (grain, bucket, team, token, route, class) to counts
+ * and a histogram.
  *
- * Open addressing over indexes into an array of entries, so that clearing and walking are cheap. Ids are copied; routes are
- * kept as views, because they are static text. One thread at a time. */
+ * Open addressing over indexes into an array of entries, so that clearing and walking are cheap.
+ * Ids are copied; routes are kept as views, because they are static text. One thread at a time. */
 #include <string.h>
 
 #define XXH_INLINE_ALL

@@ -1,10 +1,12 @@
-/* Day files (SQLite): old usage rows leave the main file, so that it stays small and retiring a day is an unlink.
+/* Day files (SQLite): old usage rows leave the main file, so that it stays small and retiring a day
+ * is an unlink.
  *
- * "<db>.usage/YYYY-MM-DD.db" is a store of its own with the same table and index. Rows move lowest id first, a step at a
- * time: inserted into the day file and committed there, then deleted from the main file. A kill in between leaves them in
- * both; the next step inserts nothing new and deletes. Between files ids only grow with the day, so that reading newest
- * first is reading the main file and then the files from the newest to the oldest. Only rows that the rollups already
- * have (up to their stream's mark) may move.
+ * "<db>.usage/YYYY-MM-DD.db" is a store of its own with the same table and index. Rows move lowest
+ * id first, a step at a time: inserted into the day file and committed there, then deleted from the
+ * main file. A kill in between leaves them in both; the next step inserts nothing new and deletes.
+ * Between files ids only grow with the day, so that reading newest first is reading the main file
+ * and then the files from the newest to the oldest. Only rows that the rollups already have (up to
+ * their stream's mark) may move.
  *
  * Threads: the housekeeper moves and unlinks; anyone may open to read. */
 #include <dirent.h>

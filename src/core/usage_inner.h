@@ -5,8 +5,8 @@
  * usage_rollup.c counts into usage_rollup and the tokens; rows left out by a crash
  * usage_write.c  the hooks of the writers, one stream each
  * usage_note.c   the bounded buffer and its flusher thread
- * usage_keep.c   the housekeeping thread: retention, forgetting; usage_day.c (SQLite), usage_part.c (PostgreSQL)
- * usage_read.c   dashboard, token statistics; usage_recent.c rows of a token or team
+ * usage_keep.c   the housekeeping thread: retention, forgetting; usage_day.c (SQLite), usage_part.c
+ * (PostgreSQL) usage_read.c   dashboard, token statistics; usage_recent.c rows of a token or team
  * usage.c        opening, starting, stopping */
 #ifndef TESSERA_CORE_USAGE_INNER_H
 #define TESSERA_CORE_USAGE_INNER_H
@@ -28,8 +28,9 @@
 #define USAGE_STEP_ROWS 500 /* rows moved or deleted by one step of housekeeping */
 #define USAGE_FOLD_ROWS                                                                            \
     4096 /* rows folded into the rollups by one transaction; at most USAGE_PENDING_MAX */
-/* PostgreSQL: the class of the advisory locks by which a writer's session shows that its stream is alive ("te"). The
- * session's end, however it comes, frees the lock, so an abandoned stream is known at once and never guessed from a clock. */
+/* PostgreSQL: the class of the advisory locks by which a writer's session shows that its stream is
+ * alive ("te"). The session's end, however it comes, frees the lock, so an abandoned stream is
+ * known at once and never guessed from a clock. */
 #define USAGE_LOCK_CLASS "29797"
 #define USAGE_HOT_ROWS 500000     /* SQLite: rows that the main file keeps at most */
 #define USAGE_TEAM_TOKEN STR("*") /* token_id and route of the sums over a whole team */
@@ -40,8 +41,8 @@ struct count {
     char grain; /* m, h, d; t = for ever */
     unsigned char team_n, token_n;
     char team[USAGE_ID_MAX], token[USAGE_ID_MAX];
-    struct str method,
-        endpoint; /* static text, or text that outlives the counts; no method: endpoint is the route */
+    struct str method, endpoint; /* static text, or text that outlives the counts; no method:
+                                    endpoint is the route */
     int64_t bucket_ms, n, sum_us;
     int64_t last_ms; /* the newest request */
     int class;
@@ -59,7 +60,8 @@ void counts_clear(struct counts *c);
 bool counts_event(struct counts *c, const struct usage_event *e);
 /* Add what `from` holds. There must be room. */
 void counts_merge(struct counts *c, const struct counts *from);
-/* Add one entry under another grain, and as the sum of the team when `is_team`. There must be room. */
+/* Add one entry under another grain, and as the sum of the team when `is_team`. There must be
+ * room. */
 void counts_widen(struct counts *c, const struct count *from, char grain, bool is_team);
 /* Order of usage_rollup's primary key: locks are taken in the same order everywhere. */
 int count_compare(const struct count *a, const struct count *b);
@@ -164,10 +166,11 @@ void *flusher_main(void *arg);
 
 /* ---- usage_rollup.c */
 void rollup_init(struct usage *u);
-/* Add the counts (grain m) to all grains of usage_rollup, and to the tokens' use_count and last_used_ms. */
+/* Add the counts (grain m) to all grains of usage_rollup, and to the tokens' use_count and
+ * last_used_ms. */
 enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c);
-/* Fold the rows of abandoned streams that no rollup has: on SQLite all that are not ours (a file has one server at a time),
- * on PostgreSQL those whose lock is free. */
+/* Fold the rows of abandoned streams that no rollup has: on SQLite all that are not ours (a file
+ * has one server at a time), on PostgreSQL those whose lock is free. */
 enum err_code rollup_recover(struct ctx *cx, struct usage *u);
 
 /* ---- usage_day.c (SQLite) */
@@ -190,7 +193,8 @@ struct days {
 };
 /* Days (since 1970) that have a file, newest first; int64_t in out. */
 enum err_code day_list(struct ctx *cx, struct usage *u, struct list *out);
-/* Open the file of a day. NOT_FOUND (not recorded) when it has none and !may_create. Close with store_close. */
+/* Open the file of a day. NOT_FOUND (not recorded) when it has none and !may_create. Close with
+ * store_close. */
 enum err_code day_open(struct ctx *cx, struct usage *u, int64_t day, bool may_create,
                        struct store **out);
 /* Move one step of old rows out of the main file. *moved = rows. Housekeeping thread. */

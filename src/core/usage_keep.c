@@ -1,9 +1,11 @@
-/* Housekeeping: what makes usage end where it should, in steps of a few milliseconds of writer time each.
+/* Housekeeping: what makes usage end where it should, in steps of a few milliseconds of writer time
+ * each.
  *
- * Every second: deleted tokens that ask to be forgotten (rows 'forget:<token id>' of meta, so that a restart or another
- * process does not lose them). Every few seconds: rows into day files (SQLite). Every minute: old files, partitions,
- * rollups beyond their time, streams of nodes that are gone. A failing step ends its part of the pass; the next pass
- * tries again. Threads: one of its own; usage_forget_mark runs in its caller's unit. */
+ * Every second: deleted tokens that ask to be forgotten (rows 'forget:<token id>' of meta, so that
+ * a restart or another process does not lose them). Every few seconds: rows into day files
+ * (SQLite). Every minute: old files, partitions, rollups beyond their time, streams of nodes that
+ * are gone. A failing step ends its part of the pass; the next pass tries again. Threads: one of
+ * its own; usage_forget_mark runs in its caller's unit. */
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "usage_inner.h"
@@ -24,7 +26,8 @@
 #define SQL_FORGET_ROWS                                                                            \
     "DELETE FROM integration_token_usage WHERE token_id = $1 AND id IN (SELECT id FROM "           \
     "integration_token_usage WHERE token_id = $1 AND team_id = $2 LIMIT $3) RETURNING id AS n"
-/* || '' keeps SQLite from walking the primary key of the whole team instead of the token's index. */
+/* || '' keeps SQLite from walking the primary key of the whole team instead of the token's
+ * index. */
 #define SQL_FORGET_ROLLUPS                                                                         \
     "DELETE FROM usage_rollup WHERE (" KEY ") IN (SELECT " KEY " FROM usage_rollup "               \
     "WHERE token_id = $1 AND team_id || '' = $2 LIMIT $3) RETURNING n AS n"

@@ -1,14 +1,16 @@
 /* The buffer between requests and the store: bounded, cheap to fill, emptied by a flusher thread.
  *
- * A thread that notes copies the event into the chunk of its shard under that shard's lock, which it shares with few others
- * and the flusher. Chunks come from a pool made at start; when it is empty the detail is dropped and only counted, by
- * key, so that the rollups (and the limits that start from them) stay right. Every TICK the flusher takes what has
- * gathered and submits one unit, a flight; its rows are inserted by the writer's hook together with the rows of the
- * writes of that batch. One flight is out at a time. A flight whose transaction failed goes again, alone in its
+ * A thread that notes copies the event into the chunk of its shard under that shard's lock, which
+ * it shares with few others and the flusher. Chunks come from a pool made at start; when it is
+ * empty the detail is dropped and only counted, by key, so that the rollups (and the limits that
+ * start from them) stay right. Every TICK the flusher takes what has gathered and submits one unit,
+ * a flight; its rows are inserted by the writer's hook together with the rows of the writes of that
+ * batch. One flight is out at a time. A flight whose transaction failed goes again, alone in its
  * transaction, so that it cannot hurt the writes of others.
  *
- * The flusher also submits the writers' flushes of pending counts. It sleeps long when nothing happens; the first event
- * after that wakes it. Locks: shard, then notes, then usage; none is held while a unit is submitted. */
+ * The flusher also submits the writers' flushes of pending counts. It sleeps long when nothing
+ * happens; the first event after that wakes it. Locks: shard, then notes, then usage; none is held
+ * while a unit is submitted. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,7 +109,8 @@ static void chunk_full(struct notes *b, struct chunk *c)
     b->full_end = &c->next;
 }
 
-/* Hand in the shard's full chunk and take an empty one; when there is none, count the event and drop it. */
+/* Hand in the shard's full chunk and take an empty one; when there is none, count the event and
+ * drop it. */
 static struct chunk *chunk_swap(struct notes *b, struct chunk *old, const struct usage_event *e)
 {
     struct chunk *c;
@@ -303,7 +306,8 @@ static void flight_give_up(struct usage *u)
     log_error(NULL, "usage.rows_refused", KVI("rows", n));
 }
 
-/* Few events wait for the next tick, so that flights do not chase each other; a full chunk does not. */
+/* Few events wait for the next tick, so that flights do not chase each other; a full chunk does
+ * not. */
 static bool must_wait(struct usage *u, int64_t now_us)
 {
     bool has_full;

@@ -1,9 +1,10 @@
 /* Day partitions (PostgreSQL): made some days ahead, dropped when too old.
  *
- * A partition is built as a table of its own and attached, which disturbs running requests less than creating it in place;
- * rows that already sit in the default partition for that day (nobody made it in time) move over in the same
- * transaction. Row-level security is switched on for each, because a partition that is named directly does not ask its
- * parent. Several nodes may do this at once: an advisory lock lets one work, the others find it done. */
+ * A partition is built as a table of its own and attached, which disturbs running requests less
+ * than creating it in place; rows that already sit in the default partition for that day (nobody
+ * made it in time) move over in the same transaction. Row-level security is switched on for each,
+ * because a partition that is named directly does not ask its parent. Several nodes may do this at
+ * once: an advisory lock lets one work, the others find it done. */
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "usage_inner.h"

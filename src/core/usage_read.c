@@ -1,7 +1,9 @@
-/* What the dashboard and the token pages ask: answered from usage_rollup alone, a handful of rows by primary key.
+/* What the dashboard and the token pages ask: answered from usage_rollup alone, a handful of rows
+ * by primary key.
  *
- * The dashboard reads the team's own sums (token_id '*'); a token's figures come from its rows of today's 'd', this hour's
- * 'h' and the 't' that lives for ever. Percentiles are those of today's merged histograms. Any thread. */
+ * The dashboard reads the team's own sums (token_id '*'); a token's figures come from its rows of
+ * today's 'd', this hour's 'h' and the 't' that lives for ever. Percentiles are those of today's
+ * merged histograms. Any thread. */
 #include <string.h>
 
 #include "../base/clock.h"
@@ -222,8 +224,9 @@ static const struct field hour_fields[] = {
 static const struct rec rec_hour =
     REC("HourCount", struct hour_count, hour_fields, "Requests of a token.");
 
-/* The rollups, and the rows above the marks of streams that nobody has folded yet (after a kill those of the dead server). Team by
- * team and stream by stream, so that the indexes find the hour; CROSS JOIN makes SQLite keep that order. */
+/* The rollups, and the rows above the marks of streams that nobody has folded yet (after a kill
+ * those of the dead server). Team by team and stream by stream, so that the indexes find the hour;
+ * CROSS JOIN makes SQLite keep that order. */
 #define SQL_HOUR                                                                                   \
     "SELECT c.token_id, CAST(SUM(c.n) AS BIGINT) AS n FROM (SELECT r.token_id, r.n FROM team t "   \
     "CROSS JOIN usage_rollup r WHERE r.team_id = t.id AND r.grain = 'h' AND r.bucket_ms = $1 "     \

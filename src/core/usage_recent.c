@@ -1,7 +1,8 @@
-/* The newest rows of a token or a team: the table, and on SQLite the day files behind it, newest first.
+/* The newest rows of a token or a team: the table, and on SQLite the day files behind it, newest
+ * first.
  *
- * The main file is read first: a row that moves meanwhile is seen there or in its day file, never in neither, and ids
- * tell where the main file ended. Any thread. */
+ * The main file is read first: a row that moves meanwhile is seen there or in its day file, never
+ * in neither, and ids tell where the main file ended. Any thread. */
 #include <string.h>
 
 #include "usage_inner.h"

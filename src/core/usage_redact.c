@@ -1,7 +1,8 @@
 /* Request bodies for the usage log: secrets masked, at most USAGE_PAYLOAD_MAX bytes.
  *
- * A body without a sensitive key is kept as it came, cut. Otherwise it is printed again with "***" in place of each sensitive
- * value, and printing stops once enough is there. The body itself is not touched: the request still needs it. */
+ * A body without a sensitive key is kept as it came, cut. Otherwise it is printed again with "***"
+ * in place of each sensitive value, and printing stops once enough is there. The body itself is not
+ * touched: the request still needs it. */
 #include <string.h>
 
 #include "../base/json.h"

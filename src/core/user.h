@@ -1,4 +1,5 @@
-/* Users who administer: rows with an e-mail, a role and an Argon2id password hash. Owner of table user_account. */
+/* Users who administer: rows with an e-mail, a role and an Argon2id password hash. Owner of table
+ * user_account. */
 #ifndef TESSERA_CORE_USER_H
 #define TESSERA_CORE_USER_H
 

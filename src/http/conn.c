@@ -1,9 +1,10 @@
 /* Connections and their deadlines.
  *
- * libmicrohttpd's own timeout only sees silence: a peer that sends a byte now and then lives for ever. Here every phase of
- * a connection (waiting for a request, headers, body, sending) gets an absolute deadline, and a thread that wakes
- * twice a second shuts down the sockets that are past theirs; libmicrohttpd then closes them. Lock: `conns_lock` guards the
- * list and the life of each struct conn, so a socket number is never used after its connection has gone. */
+ * libmicrohttpd's own timeout only sees silence: a peer that sends a byte now and then lives for
+ * ever. Here every phase of a connection (waiting for a request, headers, body, sending) gets an
+ * absolute deadline, and a thread that wakes twice a second shuts down the sockets that are past
+ * theirs; libmicrohttpd then closes them. Lock: `conns_lock` guards the list and the life of each
+ * struct conn, so a socket number is never used after its connection has gone. */
 #include "exchange.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
-/* Cross-origin requests: an allow-list of origins (setting cors_origins: "*" or a comma separated list). Nothing is allowed
- * by default. The API uses bearer tokens, never cookies, so credentials are not allowed. */
+/* Cross-origin requests: an allow-list of origins (setting cors_origins: "*" or a comma separated
+ * list). Nothing is allowed by default. The API uses bearer tokens, never cookies, so credentials
+ * are not allowed. */
 #include "exchange.h"
 
 static bool origin_is_allowed(const struct exchange *x)

@@ -1,7 +1,8 @@
 /* Everything that is decided about a request before its handler runs; no I/O here.
  *
- * Message framing (RFC 9112 §6.3: a request with both Content-Length and Transfer-Encoding, two lengths, or an unknown
- * coding is refused and its connection closed), the client's address, the route, the token, the input. */
+ * Message framing (RFC 9112 §6.3: a request with both Content-Length and Transfer-Encoding, two
+ * lengths, or an unknown coding is refused and its connection closed), the client's address, the
+ * route, the token, the input. */
 #include "exchange.h"
 
 #include <string.h>
@@ -77,8 +78,8 @@ static bool request_id_is_fine(struct str s)
     return true;
 }
 
-/* The address of the client: the right-most address of X-Forwarded-For that is not one of our proxies, and only when
- * the connection itself comes from one. */
+/* The address of the client: the right-most address of X-Forwarded-For that is not one of our
+ * proxies, and only when the connection itself comes from one. */
 static struct ip client_ip(const struct exchange *x)
 {
     struct ip ip = x->conn->ip, hop;
@@ -99,8 +100,9 @@ static struct ip client_ip(const struct exchange *x)
     return ip;
 }
 
-/* A body that is somewhat too large is read and forgotten before the 413: closing under a sender that does not listen yet
- * would reset the connection and lose the answer. Who asks first (Expect) or sends far more is refused at once. */
+/* A body that is somewhat too large is read and forgotten before the 413: closing under a sender
+ * that does not listen yet would reset the connection and lose the answer. Who asks first (Expect)
+ * or sends far more is refused at once. */
 static enum err_code framing_check(struct exchange *x)
 {
     const struct headers_in *in = &x->in;

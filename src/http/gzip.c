@@ -1,5 +1,6 @@
-/* Content coding of answers: gzip when the client asks for it and the body is worth it; embedded files are stored packed and
- * unpacked for the few clients that do not ask. zlib underneath; memory of the exchange. */
+/* Content coding of answers: gzip when the client asks for it and the body is worth it; embedded
+ * files are stored packed and unpacked for the few clients that do not ask. zlib underneath; memory
+ * of the exchange. */
 #include "exchange.h"
 
 #include <string.h>

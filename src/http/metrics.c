@@ -1,4 +1,5 @@
-/* Counters of requests for /metrics (Prometheus text format 0.0.4). Relaxed atomics per route; no lock on the request path. */
+/* Counters of requests for /metrics (Prometheus text format 0.0.4). Relaxed atomics per route; no
+ * lock on the request path. */
 #include "exchange.h"
 
 #include "../store/store.h"

@@ -177,8 +177,8 @@ int reply_ageing(const struct route *r, struct arena *a, struct reply_header out
     int n = 0;
     if (!r || !r->deprecated_s)
         return 0;
-    out[n++] = (struct reply_header){ "Deprecation",
-                                      str_printf(a, "@%lld", (long long)r->deprecated_s) };
+    out[n++] =
+        (struct reply_header){ "Deprecation", str_printf(a, "@%lld", (long long)r->deprecated_s) };
     if (r->sunset_s) {
         struct buf b;
         buf_init(&b, a, 64);
@@ -186,9 +186,8 @@ int reply_ageing(const struct route *r, struct arena *a, struct reply_header out
         out[n++] = (struct reply_header){ "Sunset", buf_view(&b) };
     }
     if (r->successor)
-        out[n++] = (struct reply_header){
-            "Link", str_printf(a, "<%s>; rel=\"successor-version\"", r->successor)
-        };
+        out[n++] = (struct reply_header){ "Link", str_printf(a, "<%s>; rel=\"successor-version\"",
+                                                             r->successor) };
     return n;
 }
 

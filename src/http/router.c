@@ -1,8 +1,9 @@
 /* From method and path to a route row.
  *
- * The index is an array of all rows with their patterns cut into segments; a look-up passes over the rows with another
- * number of segments and compares the rest. Built once before the threads start, read-only afterwards. Literal segments are
- * compared as sent (no decoding), parameters are percent-decoded and must then be valid UTF-8 without NUL or '/'. */
+ * The index is an array of all rows with their patterns cut into segments; a look-up passes over
+ * the rows with another number of segments and compares the rest. Built once before the threads
+ * start, read-only afterwards. Literal segments are compared as sent (no decoding), parameters are
+ * percent-decoded and must then be valid UTF-8 without NUL or '/'. */
 #include "exchange.h"
 
 #include <string.h>

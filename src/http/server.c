@@ -1,7 +1,8 @@
 /* Starting, reloading and stopping the HTTP server.
  *
- * Stop: quiesce (no new connections), answer what runs (suspended requests included: libmicrohttpd aborts when it is
- * stopped with suspended connections), then close. Answers given meanwhile carry Connection: close. */
+ * Stop: quiesce (no new connections), answer what runs (suspended requests included: libmicrohttpd
+ * aborts when it is stopped with suspended connections), then close. Answers given meanwhile carry
+ * Connection: close. */
 #include "exchange.h"
 
 #include <errno.h>
@@ -58,7 +59,8 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     return ERR_NONE;
 }
 
-/* Each connection is a descriptor; the default soft limit of 1024 would be the first thing to run out. */
+/* Each connection is a descriptor; the default soft limit of 1024 would be the first thing to run
+ * out. */
 static void raise_files(int64_t connections)
 {
     struct rlimit r;

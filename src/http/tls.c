@@ -1,8 +1,8 @@
 /* TLS: certificate and key from files, replaceable while running.
  *
- * libmicrohttpd asks for the credentials at each handshake through GnuTLS's retrieve callback; a reload loads a new set and
- * swaps it under a lock. Replaced sets are freed at close only: a handshake may still use one (certificates change
- * a few times a year). */
+ * libmicrohttpd asks for the credentials at each handshake through GnuTLS's retrieve callback; a
+ * reload loads a new set and swaps it under a lock. Replaced sets are freed at close only: a
+ * handshake may still use one (certificates change a few times a year). */
 #include "exchange.h"
 
 #include <gnutls/abstract.h>

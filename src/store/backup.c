@@ -1,12 +1,14 @@
 /* Consistent copies of a running database.
  *
- * SQLite: VACUUM INTO on a connection of its own reads one snapshot while the writer goes on, and leaves out free pages
- * and deleted data. The days of the usage archive ("<db>.usage/YYYY-MM-DD.db") follow after the main file, so that a
- * row that moves meanwhile is found in both rather than in none. PostgreSQL: pg_dump's custom format; the connection
- * goes to it by environment, because arguments can be read by every user of the machine.
+ * SQLite: VACUUM INTO on a connection of its own reads one snapshot while the writer goes on, and
+ * leaves out free pages and deleted data. The days of the usage archive
+ * ("<db>.usage/YYYY-MM-DD.db") follow after the main file, so that a row that moves meanwhile is
+ * found in both rather than in none. PostgreSQL: pg_dump's custom format; the connection goes to it
+ * by environment, because arguments can be read by every user of the machine.
  *
- * Each copy is written beside its target under a random name, synced, and only then linked to its name, the main file
- * last: if PATH exists, the backup is complete. Nothing is ever overwritten. Any thread; slow. */
+ * Each copy is written beside its target under a random name, synced, and only then linked to its
+ * name, the main file last: if PATH exists, the backup is complete. Nothing is ever overwritten.
+ * Any thread; slow. */
 #define _GNU_SOURCE /* environ */
 #include <dirent.h>
 #include <errno.h>
@@ -190,7 +192,8 @@ static void env_put(struct ctx *cx, struct env *env, const char *name, const cha
     env->v[env->n] = NULL;
 }
 
-/* Row-level security would hide every row from a dump; the policies let the system scope see all. */
+/* Row-level security would hide every row from a dump; the policies let the system scope see
+ * all. */
 #define SYSTEM_SCOPE "-c tessera.system=on"
 
 static void env_put_option(struct ctx *cx, struct env *env, const PQconninfoOption *o)

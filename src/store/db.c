@@ -1,8 +1,9 @@
-/* Statements inside a unit of work: the thin front of db.h over whichever backend the connection has.
+/* Statements inside a unit of work: the thin front of db.h over whichever backend the connection
+ * has.
  *
- * Here live what both databases share: the fault point before each statement, one row, a list of rows, the scope, the
- * count of savepoints that a unit holds. Rows come from the backend's `query` and are copied into cx only when they
- * are kept. Threads: the one that runs the unit. */
+ * Here live what both databases share: the fault point before each statement, one row, a list of
+ * rows, the scope, the count of savepoints that a unit holds. Rows come from the backend's `query`
+ * and are copied into cx only when they are kept. Threads: the one that runs the unit. */
 #include "db.h"
 
 #include <string.h>

@@ -1,6 +1,8 @@
-/* What the files of the store share and nobody else sees: the store's body, its writers and its readers.
+/* What the files of the store share and nobody else sees: the store's body, its writers and its
+ * readers.
  *
- * Owner: store.c opens and closes all of it. Fields marked "writer" belong to the writer's thread. */
+ * Owner: store.c opens and closes all of it. Fields marked "writer" belong to the writer's
+ * thread. */
 #ifndef TESSERA_STORE_INNER_H
 #define TESSERA_STORE_INNER_H
 

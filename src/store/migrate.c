@@ -1,9 +1,10 @@
 /* Migrations: numbered texts inside the program, applied forward, each in a transaction of its own.
  *
- * A text may hold sections for one database: a line beginning with "-- {sqlite}", "-- {postgres}" or "-- {both}" says
- * for whom the following lines are. The SHA-256 of the whole text is kept with the name of what was applied: an edited
- * applied migration, or one that this program does not know, refuses. Two processes may migrate at once: the write lock
- * (SQLite) or an advisory lock (PostgreSQL) lets one at a time look what is missing and apply the next one.
+ * A text may hold sections for one database: a line beginning with "-- {sqlite}", "-- {postgres}"
+ * or "-- {both}" says for whom the following lines are. The SHA-256 of the whole text is kept with
+ * the name of what was applied: an edited applied migration, or one that this program does not
+ * know, refuses. Two processes may migrate at once: the write lock (SQLite) or an advisory lock
+ * (PostgreSQL) lets one at a time look what is missing and apply the next one.
  *
  * Owner: store. To add one: a file in migrations/, a line in meson.build; never edit an old one. */
 #include <string.h>

@@ -1,11 +1,13 @@
-/* What the three files of the PostgreSQL backend share: postgres.c (connection, transactions, errors), postgres_pipe.c
- * (the pipeline and its expected results), postgres_stmt.c (prepared statements, parameters, rows). Private to them.
+/* What the three files of the PostgreSQL backend share: postgres.c (connection, transactions,
+ * errors), postgres_pipe.c (the pipeline and its expected results), postgres_stmt.c (prepared
+ * statements, parameters, rows). Private to them.
  *
- * The pipeline. Every connection stays in libpq's pipeline mode. What is sent is noted in a ring of expected results;
- * results come back in the same order. Inside a transaction nothing is waited for until a query needs its rows, the
- * ring is full, or the caller flushes; a flush request makes the server answer without ending the segment. After an
- * error the server skips everything to the next Sync, so the segment is lost as a whole: the first failure is kept in
- * `fail` until rollback or rollback_to sends the Sync. Outside a transaction every statement ends with a Sync.
+ * The pipeline. Every connection stays in libpq's pipeline mode. What is sent is noted in a ring of
+ * expected results; results come back in the same order. Inside a transaction nothing is waited for
+ * until a query needs its rows, the ring is full, or the caller flushes; a flush request makes the
+ * server answer without ending the segment. After an error the server skips everything to the next
+ * Sync, so the segment is lost as a whole: the first failure is kept in `fail` until rollback or
+ * rollback_to sends the Sync. Outside a transaction every statement ends with a Sync.
  *
  * Threads: a connection belongs to one thread at a time. Owner: store. */
 #ifndef TESSERA_STORE_POSTGRES_H
@@ -77,8 +79,9 @@ struct pg {
 };
 
 /* ---- postgres.c */
-/* Make the connection usable outside a transaction, connecting again when it is lost (also when the server closed it
- * while idle). UNAVAILABLE, recorded, while it is not; never waits for the next attempt. */
+/* Make the connection usable outside a transaction, connecting again when it is lost (also when the
+ * server closed it while idle). UNAVAILABLE, recorded, while it is not; never waits for the next
+ * attempt. */
 enum err_code pg_ready(struct ctx *cx, struct pg *pg);
 /* The connection is gone: drop it and all that was expected. Logs why. */
 void pg_lose(struct pg *pg, const char *why);
@@ -92,7 +95,8 @@ enum err_code pg_fail_known(struct ctx *cx, const struct pg *pg);
 /* ---- postgres_pipe.c; all return false when the connection is gone */
 /* Make room for a few more results, reading what is expected so far when the ring is full. */
 bool pg_room(struct pg *pg);
-/* Note that the result of what was just sent is expected. `ok` is libpq's answer, `bytes` its rough size. */
+/* Note that the result of what was just sent is expected. `ok` is libpq's answer, `bytes` its rough
+ * size. */
 bool pg_sent(struct pg *pg, int ok, enum pg_kind kind, unsigned id, size_t bytes);
 /* Send a fixed text of our own (BEGIN, SAVEPOINT …), unprepared. */
 bool pg_send_control(struct pg *pg, const char *sql);
@@ -102,8 +106,8 @@ bool pg_sync(struct pg *pg);
 bool pg_ask(struct pg *pg);
 /* Read all expected results but the newest `leave`; failures land in pg->fail. */
 bool pg_drain(struct pg *pg, size_t leave);
-/* The next result of the oldest expected statement, NULL at its end (the caller then says pg_taken). The caller clears
- * it, after pg_note. */
+/* The next result of the oldest expected statement, NULL at its end (the caller then says
+ * pg_taken). The caller clears it, after pg_note. */
 bool pg_result(struct pg *pg, PGresult **res);
 void pg_note(struct pg *pg, const PGresult *res); /* keep what a result says about failure */
 void pg_taken(struct pg *pg);

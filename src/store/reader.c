@@ -1,8 +1,10 @@
-/* Reads. SQLite: on the calling thread, which gets a connection of its own at its first read and loses it when it
- * ends. PostgreSQL: a pool of connections; a caller borrows one, and as many threads serve the queued reads.
+/* Reads. SQLite: on the calling thread, which gets a connection of its own at its first read and
+ * loses it when it ends. PostgreSQL: a pool of connections; a caller borrows one, and as many
+ * threads serve the queued reads.
  *
- * A read sees one state of the database over all its statements. A read inside a read of the same thread (inline)
- * shares its transaction. Owner: store.c; every connection is in `all` or `pool`, so that closing finds it. */
+ * A read sees one state of the database over all its statements. A read inside a read of the same
+ * thread (inline) shares its transaction. Owner: store.c; every connection is in `all` or `pool`,
+ * so that closing finds it. */
 #include <stdlib.h>
 #include <time.h>
 

@@ -1,4 +1,5 @@
-/* What both backends need to know about SQL text and rows: columns to fields, {claim}, does a text only read.
+/* What both backends need to know about SQL text and rows: columns to fields, {claim}, does a text
+ * only read.
  *
  * Pure functions, any thread. */
 #include <string.h>
@@ -72,7 +73,8 @@ bool sql_is_read(const char *sql)
         return true;
     if (!word_is(sql, n, "WITH"))
         return false;
-    /* Any of the writing verbs as a word: a column of that name only costs us a needless isolation. */
+    /* Any of the writing verbs as a word: a column of that name only costs us a needless
+     * isolation. */
     while (*sql) {
         n = word_at(sql);
         if (word_is(sql, n, "INSERT") || word_is(sql, n, "UPDATE") || word_is(sql, n, "DELETE"))

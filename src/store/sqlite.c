@@ -1,11 +1,12 @@
 /* The SQLite backend: connections, transactions, error codes.
  *
- * Settings: WAL with synchronous=FULL (a commit survives power loss), foreign keys at once, small caches so that an idle
- * process stays small. Library mutexes are off per connection: each belongs to one thread at a time.
+ * Settings: WAL with synchronous=FULL (a commit survives power loss), foreign keys at once, small
+ * caches so that an idle process stays small. Library mutexes are off per connection: each belongs
+ * to one thread at a time.
  *
- * SQLite rolls a transaction back by itself after some failures (disk full, I/O error). Running on would then store
- * each statement alone; so every step asks sq_is_lost first, and the batch ends as UNAVAILABLE. The connection stays open:
- * the next batch works again as soon as the disk does. */
+ * SQLite rolls a transaction back by itself after some failures (disk full, I/O error). Running on
+ * would then store each statement alone; so every step asks sq_is_lost first, and the batch ends as
+ * UNAVAILABLE. The connection stays open: the next batch works again as soon as the disk does. */
 #include "sqlite.h"
 
 #include <errno.h>

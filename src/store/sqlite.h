@@ -1,7 +1,9 @@
-/* What the files of the SQLite backend share: sqlite.c (connection, transactions, errors), sqlite_stmt.c (prepared
- * statements, parameters, rows), sqlite_wal.c (checkpoints). Private to them and to backup.c.
+/* What the files of the SQLite backend share: sqlite.c (connection, transactions, errors),
+ * sqlite_stmt.c (prepared statements, parameters, rows), sqlite_wal.c (checkpoints). Private to
+ * them and to backup.c.
  *
- * Threads: a connection belongs to one thread at a time; struct sq_wal says what its lock covers. */
+ * Threads: a connection belongs to one thread at a time; struct sq_wal says what its lock
+ * covers. */
 #ifndef TESSERA_STORE_SQLITE_H
 #define TESSERA_STORE_SQLITE_H
 
@@ -47,10 +49,11 @@ struct sq {
 };
 
 /* ---- sqlite.c */
-/* Record the failure of `rc` on this connection and return its code; INTERNAL is logged with SQLite's words. */
+/* Record the failure of `rc` on this connection and return its code; INTERNAL is logged with
+ * SQLite's words. */
 enum err_code sq_fail(struct ctx *cx, struct sq *sq, int rc, const char *sql);
-/* A plain connection to the store's file: extended codes, busy timeout, nothing else set. NULL on failure, which is
- * recorded. */
+/* A plain connection to the store's file: extended codes, busy timeout, nothing else set. NULL on
+ * failure, which is recorded. */
 sqlite3 *sq_connect(struct ctx *cx, const char *path);
 /* The transaction that we believe to be in is gone. */
 bool sq_is_lost(const struct sq *sq);

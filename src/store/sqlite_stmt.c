@@ -1,11 +1,13 @@
-/* Statements of the SQLite backend: prepared once per connection, bound by number, rows into records.
+/* Statements of the SQLite backend: prepared once per connection, bound by number, rows into
+ * records.
  *
- * The cache is keyed by the text (a hash of 300 bytes costs less than a cache miss), so texts composed in an arena are
- * as safe as literals; the least recently used statement makes room. A statement that is asked for while it is still
- * running (a callback that runs the same text) is prepared once more for that use.
+ * The cache is keyed by the text (a hash of 300 bytes costs less than a cache miss), so texts
+ * composed in an arena are as safe as literals; the least recently used statement makes room. A
+ * statement that is asked for while it is still running (a callback that runs the same text) is
+ * prepared once more for that use.
  *
- * SQLite numbers $N by first appearance, so the number is read from the parameter's name. Row texts point into SQLite's
- * memory and live until the next step: db.c copies what is kept. */
+ * SQLite numbers $N by first appearance, so the number is read from the parameter's name. Row texts
+ * point into SQLite's memory and live until the next step: db.c copies what is kept. */
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -215,7 +217,8 @@ static enum err_code step_rows(struct ctx *cx, struct sq *sq, struct sq_stmt *s,
 
     while (!e && (rc = sqlite3_step(s->st)) != SQLITE_DONE) {
         if (rc != SQLITE_ROW) {
-            /* A failed statement leaves nothing behind, unless it took the whole transaction with it. */
+            /* A failed statement leaves nothing behind, unless it took the whole transaction with
+             * it. */
             sq->db.has_written |= sq_is_lost(sq);
             return sq_fail(cx, sq, rc, sqlite3_sql(s->st));
         }

@@ -1,12 +1,13 @@
 /* Checkpoints beside the writer: its commits then never pay for copying the log into the file.
  *
- * SQLite's own automatic checkpoint is off in a serving process. After each commit the writer notes how long the log is; a
- * thread with its own connection copies back when that passes 1,000 pages, at most every 50 ms, without stopping anyone.
- * Under unbroken load such a log is never begun anew and would grow for ever; past 64 MiB the writer itself does that
- * between two batches. When a long read prevents it, it tries again after another 16 MiB.
+ * SQLite's own automatic checkpoint is off in a serving process. After each commit the writer notes
+ * how long the log is; a thread with its own connection copies back when that passes 1,000 pages,
+ * at most every 50 ms, without stopping anyone. Under unbroken load such a log is never begun anew
+ * and would grow for ever; past 64 MiB the writer itself does that between two batches. When a long
+ * read prevents it, it tries again after another 16 MiB.
  *
- * Locks: `lock` covers the fields marked so; `checkpoint` is held while one runs, so that the two do not refuse each
- * other. Owner: the writer's connection, from start to close. */
+ * Locks: `lock` covers the fields marked so; `checkpoint` is held while one runs, so that the two
+ * do not refuse each other. Owner: the writer's connection, from start to close. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -122,7 +123,8 @@ enum err_code sq_wal_start(struct ctx *cx, struct db *db)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&wal->wake, &attr);
     pthread_condattr_destroy(&attr);
-    /* The first statement makes the connection use the log; a checkpoint on a fresh one would do nothing. */
+    /* The first statement makes the connection use the log; a checkpoint on a fresh one would do
+     * nothing. */
     sqlite3_exec(conn, "PRAGMA synchronous = FULL; SELECT 1 FROM sqlite_schema LIMIT 1", NULL, NULL,
                  NULL);
     if (pthread_create(&wal->thread, NULL, wal_main, wal) != 0) {

@@ -1,9 +1,12 @@
-/* The database as a whole: which backend, opening, starting and stopping the threads, handing units to writers.
+/* The database as a whole: which backend, opening, starting and stopping the threads, handing units
+ * to writers.
  *
- * store_open opens the first write connection, so that a wrong path or password is told at once; the other writers
- * and the readers open theirs when they need them. One counter bounds what waits over all writers.
+ * store_open opens the first write connection, so that a wrong path or password is told at once;
+ * the other writers and the readers open theirs when they need them. One counter bounds what waits
+ * over all writers.
  *
- * Leaves out: batches (batch.c), queues (writer.c), reads (reader.c), migrations (migrate.c), copies (backup.c). */
+ * Leaves out: batches (batch.c), queues (writer.c), reads (reader.c), migrations (migrate.c),
+ * copies (backup.c). */
 #include "store.h"
 
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* A writer: a queue of units of work and the thread that turns it into batches.
  *
- * Producers append under the lock and wake the thread only when it sleeps. The thread takes the whole queue at once and
- * cuts batches of at most STORE_BATCH_MAX from it; while it commits one, the next gathers. A unit marked UNIT_ALONE gets
- * a batch to itself, in its place in the order. Without a thread (command line) a unit runs at once on the caller's.
+ * Producers append under the lock and wake the thread only when it sleeps. The thread takes the
+ * whole queue at once and cuts batches of at most STORE_BATCH_MAX from it; while it commits one,
+ * the next gathers. A unit marked UNIT_ALONE gets a batch to itself, in its place in the order.
+ * Without a thread (command line) a unit runs at once on the caller's.
  *
  * Owner: store.c. Leaves out: what happens inside the transaction (batch.c). */
 #include "../base/log.h"

@@ -1,4 +1,5 @@
-/* Cursors from any bytes: what is accepted is exactly what we would print; both as text and as a correctly signed payload. */
+/* Cursors from any bytes: what is accepted is exactly what we would print; both as text and as a
+ * correctly signed payload. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,4 +1,5 @@
-/* Any bytes: json_read refuses with a sentence or gives a value that survives writing and reading. */
+/* Any bytes: json_read refuses with a sentence or gives a value that survives writing and
+ * reading. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

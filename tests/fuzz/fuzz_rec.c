@@ -1,5 +1,5 @@
-/* Any bytes as a body and as query parameters: decoding ends with recorded problems or with a struct
- * whose encoding is valid JSON that decodes to the same text again. */
+/* Any bytes as a body and as query parameters: decoding ends with recorded problems or with a
+ * struct whose encoding is valid JSON that decodes to the same text again. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

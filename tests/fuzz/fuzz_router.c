@@ -1,4 +1,5 @@
-/* Any method and path (first line, rest): a match has sound parameters; no match without a method has no Allow of nothing. */
+/* Any method and path (first line, rest): a match has sound parameters; no match without a method
+ * has no Allow of nothing. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Scope words and stored scope lists from any bytes: known words only, admin:full never by a wildcard, printing is stable. */
+/* Scope words and stored scope lists from any bytes: known words only, admin:full never by a
+ * wildcard, printing is stable. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,4 +1,5 @@
-/* What the tests of core on SQLite share: a migrated store in a folder of its own, callers, a test that is one unit of work. */
+/* What the tests of core on SQLite share: a migrated store in a folder of its own, callers, a test
+ * that is one unit of work. */
 #ifndef TESSERA_TESTS_CORE_STORE_H
 #define TESSERA_TESTS_CORE_STORE_H
 

@@ -1,8 +1,9 @@
 /* What the tests against PostgreSQL share: a server, stores on it, units in flight.
  *
- * TESSERA_TEST_PG (a conninfo of a superuser, as a postgresql:// URL) names a server; without it with_postgres.sh starts
- * one for the run of the program, and only then pg_own_folder is set and the server may be stopped. The tables item
- * (id, name, ok, small) and item_part (item_id, n) exist and are empty at the begin of each test. */
+ * TESSERA_TEST_PG (a conninfo of a superuser, as a postgresql:// URL) names a server; without it
+ * with_postgres.sh starts one for the run of the program, and only then pg_own_folder is set and
+ * the server may be stopped. The tables item (id, name, ok, small) and item_part (item_id, n) exist
+ * and are empty at the begin of each test. */
 #ifndef TESSERA_TESTS_PG_SERVER_H
 #define TESSERA_TESTS_PG_SERVER_H
 
@@ -22,7 +23,8 @@ int pg_test_begin(void **state); /* test set-up */
 
 /* Run with_postgres.sh; the first line of its output into out (may be NULL). */
 bool pg_script(const char *verb, const char *arg, char *out, size_t cap);
-/* Straight to the server, beside the code under test: the first value of a superuser's statement as a number. */
+/* Straight to the server, beside the code under test: the first value of a superuser's statement as
+ * a number. */
 long pg_direct(const char *sql);
 
 struct store *pg_store(const char *database, int writers); /* opened and started */

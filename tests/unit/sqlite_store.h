@@ -1,7 +1,8 @@
-/* What the tests of the store on SQLite share: a store in a folder of its own, statements in a line.
+/* What the tests of the store on SQLite share: a store in a folder of its own, statements in a
+ * line.
  *
- * The tables item (id, s, n) and part (item_id → item, s) exist and are empty. The tear-down fails when anything but the
- * database and the backup of test_backup.c is left in the folder. */
+ * The tables item (id, s, n) and part (item_id → item, s) exist and are empty. The tear-down fails
+ * when anything but the database and the backup of test_backup.c is left in the folder. */
 #ifndef TESSERA_TESTS_SQLITE_STORE_H
 #define TESSERA_TESTS_SQLITE_STORE_H
 

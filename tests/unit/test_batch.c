@@ -1,6 +1,8 @@
-/* Batches of the writer on SQLite: what a failing unit takes with it, faults, hooks, a full queue, a full disk.
+/* Batches of the writer on SQLite: what a failing unit takes with it, faults, hooks, a full queue,
+ * a full disk.
  *
- * Batches are made by hand: a first unit holds the writer until the others are queued, so they run as one. */
+ * Batches are made by hand: a first unit holds the writer until the others are queued, so they run
+ * as one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Entity tags: what is sent matches itself, weakly for reading and strongly for writing (RFC 9110 §13.1). */
+/* Entity tags: what is sent matches itself, weakly for reading and strongly for writing (RFC 9110
+ * §13.1). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -133,7 +133,8 @@ static void test_a_running_request_is_found_until_it_leaves(void **state)
     idem_leave(of_bob);
 }
 
-/* More than the table holds: the rest is refused, none is lost, and leaving in any order keeps all others findable. */
+/* More than the table holds: the rest is refused, none is lost, and leaving in any order keeps all
+ * others findable. */
 static void test_a_full_table_refuses_and_recovers(void **state)
 {
     enum { MANY = 9000 };

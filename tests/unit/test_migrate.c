@@ -14,7 +14,8 @@
 #include "base/crypt.h"
 #include "store/backend.h"
 
-/* The program's own table is replaced by this one. The third needs a table that a test makes first. */
+/* The program's own table is replaced by this one. The third needs a table that a test makes
+ * first. */
 const struct migration migrations[] = {
     { "0001_a",
       "-- first\nCREATE TABLE a (id TEXT PRIMARY KEY);\nINSERT INTO a VALUES ('both');\n" },

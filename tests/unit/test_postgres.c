@@ -1,5 +1,6 @@
-/* Facts about the PostgreSQL backend, against a real server: rows and types, the pipeline, what a failure takes with it
- * and what it leaves alone. test_postgres_lost.c has what goes on over several connections. */
+/* Facts about the PostgreSQL backend, against a real server: rows and types, the pipeline, what a
+ * failure takes with it and what it leaves alone. test_postgres_lost.c has what goes on over
+ * several connections. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,8 @@
 
 static sem_t gate_entered, gate_open;
 
-/* Keeps its writer busy until the gate opens, so that what is queued meanwhile becomes one batch. */
+/* Keeps its writer busy until the gate opens, so that what is queued meanwhile becomes one
+ * batch. */
 static enum err_code gate(struct ctx *cx, struct db *db, void *arg)
 {
     (void)cx;
@@ -70,10 +72,10 @@ static enum err_code types_unit(struct ctx *cx, struct db *db, void *arg)
 
     if (e)
         return e;
-    e = db_one(
-        cx, db, &rec_item,
-        "SELECT id, name, ok, small, (SELECT SUM(id) FROM item WHERE id > 0) AS total FROM item WHERE id = $1",
-        ARGS(VI(INT64_MIN)), &got[0]);
+    e = db_one(cx, db, &rec_item,
+               "SELECT id, name, ok, small, (SELECT SUM(id) FROM item WHERE id > 0) AS total FROM "
+               "item WHERE id = $1",
+               ARGS(VI(INT64_MIN)), &got[0]);
     if (!e)
         e = db_one(cx, db, &rec_item, "SELECT id, name, ok, small FROM item WHERE id = $1",
                    ARGS(VI(2)), &got[1]);
@@ -153,7 +155,8 @@ static void test_rows_stream_and_a_stop_leaves_the_connection_usable(void **stat
 
 /* --- The pipeline --- */
 
-#define MANY 5000 /* more than the ring holds, and more bytes both ways than socket buffers take */
+/* More than the ring holds, and more bytes both ways than socket buffers take. */
+#define MANY 5000
 
 static enum err_code many_unit(struct ctx *cx, struct db *db, void *arg)
 {

@@ -1,4 +1,5 @@
-/* Facts about the PostgreSQL backend, against a real server: lost connections, row-level security, deadlocks. */
+/* Facts about the PostgreSQL backend, against a real server: lost connections, row-level security,
+ * deadlocks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -142,7 +143,8 @@ static enum err_code foreign_unit(struct ctx *cx, struct db *db, void *arg)
     return db_run(cx, db, "INSERT INTO owned VALUES ('b', 't3', 8)", NO_ARGS);
 }
 
-/* After a rollback the session has its old scope again: the unit must be given its own all the same. */
+/* After a rollback the session has its old scope again: the unit must be given its own all the
+ * same. */
 static enum err_code scope_after_rollback_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct rec_num n;

@@ -1,4 +1,5 @@
-/* The router: every row finds itself, 405 tells what is allowed, parameters are decoded and judged. */
+/* The router: every row finds itself, 405 tells what is allowed, parameters are decoded and
+ * judged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

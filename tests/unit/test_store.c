@@ -1,4 +1,5 @@
-/* The store on SQLite: opening, values and rows, constraints, the statement cache, savepoints, reads. */
+/* The store on SQLite: opening, values and rows, constraints, the statement cache, savepoints,
+ * reads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* The token directory under many threads (also run under ThreadSanitizer): readers beside changes, growth and polling;
- * an hour's budget is given out exactly once; the wrong-token table counts every one. */
+/* The token directory under many threads (also run under ThreadSanitizer): readers beside changes,
+ * growth and polling; an hour's budget is given out exactly once; the wrong-token table counts
+ * every one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

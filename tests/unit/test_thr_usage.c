@@ -1,4 +1,5 @@
-/* Usage under threads: noting, writing, reading statistics and stopping at once; counts agree with rows afterwards. */
+/* Usage under threads: noting, writing, reading statistics and stopping at once; counts agree with
+ * rows afterwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The writer under many threads: every unit is answered once, failures stay alone, stopping loses nothing. */
+/* The writer under many threads: every unit is answered once, failures stay alone, stopping loses
+ * nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

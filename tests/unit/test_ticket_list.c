@@ -1,4 +1,5 @@
-/* The ticket list: filters, order, pages that neither lose nor repeat a row, cursors bound to their list. */
+/* The ticket list: filters, order, pages that neither lose nor repeat a row, cursors bound to their
+ * list. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,8 +51,8 @@ static void make(struct ctx *cx, struct db *db, int n)
     }
 }
 
-/* Walks all pages of `limit` rows and returns the titles, joined. After each page a ticket is added that sorts before the
- * first page when the order is downwards. */
+/* Walks all pages of `limit` rows and returns the titles, joined. After each page a ticket is added
+ * that sorts before the first page when the order is downwards. */
 static struct str walk(struct ctx *cx, struct db *db, const char *query, int limit, bool adds)
 {
     struct buf out;

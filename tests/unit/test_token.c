@@ -1,4 +1,5 @@
-/* Facts about integration tokens as rows, on SQLite: minting, what is refused, lifecycle, the change feed. */
+/* Facts about integration tokens as rows, on SQLite: minting, what is refused, lifecycle, the
+ * change feed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

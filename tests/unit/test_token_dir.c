@@ -1,4 +1,5 @@
-/* Facts about the token directory, on SQLite: who gets in, what is counted, how changes are followed. */
+/* Facts about the token directory, on SQLite: who gets in, what is counted, how changes are
+ * followed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

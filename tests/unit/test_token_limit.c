@@ -1,4 +1,5 @@
-/* Facts about what bounds a token: hours, wrong tokens by address, endpoint patterns. No database. */
+/* Facts about what bounds a token: hours, wrong tokens by address, endpoint patterns. No
+ * database. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

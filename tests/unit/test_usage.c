@@ -126,7 +126,8 @@ static void test_a_failed_commit_is_not_counted(void **state)
     assert_agreement(f);
 }
 
-/* Fail each step of storing and flushing in turn; whatever fails, rows and counts agree in the end. */
+/* Fail each step of storing and flushing in turn; whatever fails, rows and counts agree in the
+ * end. */
 static void test_any_failing_step_loses_and_doubles_nothing(void **state)
 {
     struct ufix *f = *state;

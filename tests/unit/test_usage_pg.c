@@ -1,4 +1,5 @@
-/* Usage on PostgreSQL: rows in day partitions, rollups by two writers, what a crash leaves, security of partitions. */
+/* Usage on PostgreSQL: rows in day partitions, rollups by two writers, what a crash leaves,
+ * security of partitions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* What the usage log keeps of a body: secrets masked at any depth, never more than its cap, always whole characters. */
+/* What the usage log keeps of a body: secrets masked at any depth, never more than its cap, always
+ * whole characters. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,8 @@
-/* What the tests of usage share: a store with all migrations, usage on top, writes that carry an event.
+/* What the tests of usage share: a store with all migrations, usage on top, writes that carry an
+ * event.
  *
- * Token TOKEN of the default team exists. Usage is open and its hooks are installed, its threads are not started. */
+ * Token TOKEN of the default team exists. Usage is open and its hooks are installed, its threads
+ * are not started. */
 #ifndef TESSERA_TESTS_USAGE_STORE_H
 #define TESSERA_TESTS_USAGE_STORE_H
 
@@ -28,7 +30,8 @@ void ufix_open(struct ufix *f, int64_t buffer_events);
 void ufix_crash(struct ufix *f); /* close without usage_stop: pending counts are lost */
 void ufix_stop(struct ufix *f);  /* flush and close in order */
 
-/* Set-up and tear-down of a test on SQLite; it is half past noon, so no test crosses the end of an hour or a day. */
+/* Set-up and tear-down of a test on SQLite; it is half past noon, so no test crosses the end of an
+ * hour or a day. */
 int ufix_setup(void **state);
 int ufix_teardown(void **state);
 int64_t start_of_today(void);
