@@ -136,7 +136,10 @@ def make(path, tickets, usage, say=print):
                "id) - 1 AS n, team_id, id AS token_id FROM integration_tokens")
     if db.execute("SELECT count(*) FROM bench_token").fetchone()[0] == 0:
         sys.exit("make_data: the database has no token")
-    stream = db.execute("SELECT COALESCE(MAX(stream), 0) + 1 FROM usage_stream").fetchone()[0]
+    # The next stream number, taken as the server takes it (src/core/usage_write.c).
+    stream = int(db.execute(
+        "INSERT INTO meta (name, value) VALUES ('usage_stream', '1') ON CONFLICT (name) "
+        "DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + 1 AS TEXT) RETURNING value").fetchone()[0])
     days, hours = DAYS * DAY_MS, USAGE_MS
     steps = (
         ("tickets", lambda: fill(db, "tickets", TICKETS, tickets, (now_ms - days, days), {})),

@@ -55,7 +55,9 @@ const struct rec rec_day_row =
     "INSERT INTO integration_token_usage (" DAY_ROW_COLUMNS ") "                                   \
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING"
 #define SQL_LOWEST "SELECT " DAY_ROW_COLUMNS " FROM integration_token_usage ORDER BY id LIMIT $1"
-#define SQL_COUNT "SELECT COUNT(*) AS n FROM integration_token_usage"
+/* Bounded: counting all rows of a large table would cost more than moving some. */
+#define SQL_COUNT                                                                                  \
+    "SELECT COUNT(*) AS n FROM (SELECT 1 FROM integration_token_usage LIMIT $1) AS some"
 #define SQL_STREAMS "SELECT stream, mark FROM usage_stream"
 #define SQL_DELETE "DELETE FROM integration_token_usage WHERE id >= $1 AND id <= $2"
 #define SQL_FORGET                                                                                 \
@@ -198,7 +200,6 @@ static const struct rec rec_stream_mark =
 
 struct move {
     struct list rows, streams;
-    struct rec_num count;
     int64_t day;
     int64_t from_id, to_id;
 };
@@ -211,8 +212,21 @@ static enum err_code read_lowest(struct ctx *cx, struct db *db, void *arg)
 
     if (!e)
         e = db_list(cx, db, &rec_stream_mark, SQL_STREAMS, NO_ARGS, &m->streams);
-    if (!e && m->rows.n == USAGE_STEP_ROWS)
-        e = db_one(cx, db, &rec_num, SQL_COUNT, NO_ARGS, &m->count);
+    return e;
+}
+
+static enum err_code count_some(struct ctx *cx, struct db *db, void *arg)
+{
+    return db_one(cx, db, &rec_num, SQL_COUNT, ARGS(VI(USAGE_HOT_ROWS + USAGE_PASS_ROWS)), arg);
+}
+
+enum err_code day_crowd(struct ctx *cx, struct usage *u, int64_t *excess)
+{
+    struct rec_num n;
+    enum err_code e = store_read(cx, u->store, count_some, &n);
+
+    if (!e)
+        *excess = n.n - USAGE_HOT_ROWS;
     return e;
 }
 
@@ -227,10 +241,9 @@ static bool is_counted(const struct move *m, int64_t id)
 }
 
 /* Leave in m->rows those that go now: the oldest ones, all of one day. */
-static void choose(struct usage *u, struct move *m, int64_t now_ms)
+static void choose(struct usage *u, struct move *m, int64_t now_ms, bool is_crowded)
 {
     const struct day_row *r = m->rows.v;
-    bool is_crowded = m->count.n > USAGE_HOT_ROWS;
     size_t n = 0;
 
     if (m->rows.n)
@@ -278,7 +291,8 @@ static enum err_code open_for(struct ctx *cx, struct usage *u, int64_t day)
     return day_open(cx, u, day, true, &u->days.open);
 }
 
-enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, size_t *moved)
+enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, bool is_crowded,
+                       size_t *moved)
 {
     struct move m = { .day = 0 };
     struct list days = { 0 };
@@ -294,7 +308,7 @@ enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, size_t *
         e = store_read(cx, u->store, read_lowest, &m);
     if (e)
         return e;
-    choose(u, &m, now_ms);
+    choose(u, &m, now_ms, is_crowded);
     if (!m.rows.n)
         return ERR_NONE;
     e = open_for(cx, u, m.day);

@@ -32,6 +32,7 @@
  * alive ("te"). The session's end, however it comes, frees the lock, so an abandoned stream is
  * known at once and never guessed from a clock. */
 #define USAGE_LOCK_CLASS "29797"
+#define USAGE_PASS_ROWS 100000    /* SQLite: of them move at most in one pass */
 #define USAGE_HOT_ROWS 500000     /* SQLite: rows that the main file keeps at most */
 #define USAGE_TEAM_TOKEN STR("*") /* token_id and route of the sums over a whole team */
 
@@ -198,7 +199,10 @@ enum err_code day_list(struct ctx *cx, struct usage *u, struct list *out);
 enum err_code day_open(struct ctx *cx, struct usage *u, int64_t day, bool may_create,
                        struct store **out);
 /* Move one step of old rows out of the main file. *moved = rows. Housekeeping thread. */
-enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, size_t *moved);
+enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, bool is_crowded,
+                       size_t *moved);
+/* How many rows the main file has beyond USAGE_HOT_ROWS (negative: room), counted up to one pass's worth. */
+enum err_code day_crowd(struct ctx *cx, struct usage *u, int64_t *excess);
 void day_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms);
 /* Delete a token's rows from all files, in steps. */
 enum err_code day_forget(struct ctx *cx, struct usage *u, struct str team_id, struct str token_id);

@@ -177,18 +177,26 @@ enum err_code usage_forget_mark(struct ctx *cx, struct db *db, struct str team_i
 
 /* ---- passes */
 
+/* Small steps with pauses of four times their length between them: the writer's clients come first. Under a long load the
+ * main file grows, and shrinks again when there is time. */
 static void move_all(struct usage *u, int64_t now_ms)
 {
-    enum err_code e = ERR_NONE;
-    size_t moved = USAGE_STEP_ROWS;
+    struct ctx cx;
+    int64_t excess = 0, left = USAGE_PASS_ROWS;
+    size_t moved = 0;
 
-    for (int i = 0; i < STEPS_MAX && !e && moved; i++) {
-        struct ctx cx;
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    enum err_code e = day_crowd(&cx, u, &excess);
+    ctx_done(&cx);
+    while (!e) {
+        int64_t start_us = clock_mono_us();
 
         ctx_init(&cx, CTX_CAP_DEFAULT);
-        e = day_move(&cx, u, now_ms, &moved);
+        e = day_move(&cx, u, now_ms, excess > 0, &moved);
         ctx_done(&cx);
-        if (!pause_us(u, STEP_PAUSE_US))
+        excess -= (int64_t)moved;
+        left -= (int64_t)moved;
+        if (!moved || left <= 0 || !pause_us(u, STEP_PAUSE_US + 4 * (clock_mono_us() - start_us)))
             break;
     }
     day_rest(u);
