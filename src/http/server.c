@@ -81,7 +81,7 @@ static void mhd_log(void *cls, const char *fmt, va_list ap)
     while (n > 0 && (size_t)n < sizeof line && line[n - 1] == '\n')
         n--;
     log_debug(
-        NULL, "http.library",
+        NULL, "http.mhd",
         KVS("text", ((struct str){ line, n > 0 && (size_t)n < sizeof line ? (size_t)n : 0 })));
 }
 
