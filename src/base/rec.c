@@ -26,7 +26,10 @@ bool field_is_int(const struct field *f)
     case F_ENUM:
     case F_OBJECT:
     case F_STRS:
-    case F_ENUMS: return false;
+    case F_ENUMS:
+    case F_REC:
+    case F_RECS:
+    case F_JSON: return false;
     }
     return false;
 }

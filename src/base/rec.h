@@ -24,6 +24,9 @@ enum field_type {
     F_OBJECT, /* struct str: JSON text of an object, any content; max = bytes of text */
     F_STRS,  /* struct str: JSON text of an array of strings; words limit them; max = their count */
     F_ENUMS, /* query only: comma separated words; struct str keeps the raw text, checked */
+    F_REC,   /* struct str: JSON text of an object described by `of` (checked when read) */
+    F_RECS,  /* struct str: JSON text of an array of such objects; min/max = their count */
+    F_JSON,  /* struct str: JSON text of any value; as input: any value, max = bytes of text */
 };
 
 enum field_flag {
@@ -35,6 +38,7 @@ enum field_flag {
     F_SINGLE_LINE = 32, /* F_STR: control characters refused */
 };
 
+struct rec;
 struct field {
     const char *name;
     enum field_type type;
@@ -44,6 +48,7 @@ struct field {
     const char *const *words; /* NULL-terminated */
     const char *doc;          /* one sentence for OpenAPI */
     const char *example;      /* JSON text or NULL */
+    const struct rec *of;     /* F_REC, F_RECS: the objects inside (their own nesting: F_REC, F_RECS) */
 };
 
 struct rec_bits {

@@ -106,6 +106,9 @@ static void problem_type(struct decoder *d, const struct field *f)
     case F_TIME_S: what = "must be an RFC 3339 date-time"; break;
     case F_OBJECT: what = "must be an object"; break;
     case F_STRS: what = "must be an array of strings"; break;
+    case F_REC: what = "must be an object"; break;
+    case F_RECS: what = "must be an array of objects"; break;
+    case F_JSON: what = "must be a JSON value"; break;
     }
     problem(d, ERR_INVALID_FIELD, f, what);
 }
@@ -240,7 +243,10 @@ static void take_text(struct decoder *d, const struct field *f, struct str s)
     case F_INT:
     case F_BOOL:
     case F_OBJECT:
-    case F_STRS: break;
+    case F_STRS:
+    case F_REC:
+    case F_RECS:
+    case F_JSON: break;
     }
     problem_type(d, f);
 }
@@ -261,18 +267,56 @@ static void take_json_text(struct decoder *d, const struct field *f, const json_
         rec_put_text(f, d->out, buf_view(&b));
 }
 
+/* False when the array has too many or too few items; the problem is recorded. */
+static bool count_fits(struct decoder *d, const struct field *f, size_t n)
+{
+    if (f->max > 0 && n > (size_t)f->max)
+        problem_count(d, f, "have at most", f->max, "item");
+    else if (f->min > 0 && n < (size_t)f->min)
+        problem_count(d, f, "have at least", f->min, "item");
+    else
+        return true;
+    return false;
+}
+
+/* One object inside: judged by its own table with the whole path in front of its names. What is
+ * kept is the text as sent. False when it has a problem. */
+static bool is_sound(struct decoder *d, const struct field *f, json_t *v, struct str name)
+{
+    void *scratch = arena_zalloc(&d->cx->arena, f->of->size);
+    enum err_code e = rec_decode(d->cx, f->of, v, d->mode & ~(unsigned)REC_PATCH, name, scratch);
+    if (e && !d->first)
+        d->first = e;
+    return !e;
+}
+
+static void take_rec(struct decoder *d, const struct field *f, json_t *v)
+{
+    if (is_sound(d, f, v, prefixed(d, str_of(f->name))))
+        take_json_text(d, f, v, OBJECT_TEXT_MAX);
+}
+
+static void take_recs(struct decoder *d, const struct field *f, json_t *v)
+{
+    struct str name = prefixed(d, str_of(f->name));
+    bool are_sound = true;
+    size_t i;
+    json_t *item;
+
+    if (!count_fits(d, f, json_array_size(v)))
+        return;
+    json_array_foreach(v, i, item) are_sound &=
+        is_sound(d, f, item, str_printf(&d->cx->arena, STR_FMT "[%zu]", STR_ARG(name), i));
+    if (are_sound)
+        take_json_text(d, f, v, OBJECT_TEXT_MAX);
+}
+
 static void take_strings(struct decoder *d, const struct field *f, const json_t *v)
 {
     size_t n = json_array_size(v);
 
-    if (f->max > 0 && n > (size_t)f->max) {
-        problem_count(d, f, "have at most", f->max, "item");
+    if (!count_fits(d, f, n))
         return;
-    }
-    if (f->min > 0 && n < (size_t)f->min) {
-        problem_count(d, f, "have at least", f->min, "item");
-        return;
-    }
     for (size_t i = 0; i < n; i++) {
         const json_t *item = json_array_get(v, i);
         if (!json_is_string(item)) {
@@ -288,7 +332,7 @@ static void take_strings(struct decoder *d, const struct field *f, const json_t 
     take_json_text(d, f, v, OBJECT_TEXT_MAX);
 }
 
-static void take_json(struct decoder *d, const struct field *f, const json_t *v)
+static void take_json(struct decoder *d, const struct field *f, json_t *v)
 {
     json_type type = json_typeof(v);
 
@@ -323,6 +367,17 @@ static void take_json(struct decoder *d, const struct field *f, const json_t *v)
             break;
         take_strings(d, f, v);
         return;
+    case F_REC:
+        if (type != JSON_OBJECT)
+            break;
+        take_rec(d, f, v);
+        return;
+    case F_RECS:
+        if (type != JSON_ARRAY)
+            break;
+        take_recs(d, f, v);
+        return;
+    case F_JSON: take_json_text(d, f, v, f->max > 0 ? f->max : OBJECT_TEXT_MAX); return;
     }
     problem_type(d, f);
 }
@@ -337,7 +392,7 @@ static void take_null(struct decoder *d, const struct field *f)
         ((struct rec_bits *)d->out)->nul |= UINT64_C(1) << (f->offset / 8);
 }
 
-static void decode_field(struct decoder *d, const struct field *f, const json_t *v)
+static void decode_field(struct decoder *d, const struct field *f, json_t *v)
 {
     if (f->flags & F_READ_ONLY) {
         if (v && (d->mode & REC_REFUSE_UNKNOWN))
@@ -376,7 +431,7 @@ enum err_code rec_decode(struct ctx *cx, const struct rec *r, json_t *obj, unsig
         return not_an_object(&d);
     for (size_t i = 0; i < r->n; i++) {
         const struct field *f = &r->fields[i];
-        const json_t *v = json_object_getn(obj, f->name, strlen(f->name));
+        json_t *v = json_object_getn(obj, f->name, strlen(f->name));
         n_known += v != NULL;
         decode_field(&d, f, v);
     }

@@ -1,7 +1,7 @@
 /* Field tables, writing side: a struct becomes a JSON object, fields in table order.
  *
  * On the path of every reply, so a name with its comma, quotes and colon goes out in one append.
- * Text of F_OBJECT and F_STRS members is JSON already and goes out as it is. No state; any
+ * Text of F_OBJECT, F_STRS, F_REC, F_RECS and F_JSON members is JSON already and goes out as it is. No state; any
  * thread. */
 #include "rec.h"
 
@@ -63,7 +63,10 @@ static void write_member(struct buf *b, const struct field *f, const void *obj)
     case F_ENUM:
     case F_ENUMS: json_write_str(b, member_str(f, obj)); break;
     case F_OBJECT:
-    case F_STRS: buf_str(b, member_str(f, obj)); break;
+    case F_STRS:
+    case F_REC:
+    case F_RECS:
+    case F_JSON: buf_str(b, member_str(f, obj)); break;
     case F_INT: buf_i64(b, member_int(f, obj)); break;
     case F_BOOL: buf_lit(b, member_int(f, obj) ? "true" : "false"); break;
     case F_TIME: write_time(b, member_int(f, obj), false); break;
@@ -74,7 +77,8 @@ static void write_member(struct buf *b, const struct field *f, const void *obj)
 static bool has_value(const struct field *f, const void *obj)
 {
     const struct rec_bits *bits = obj;
-    bool is_json_text = f->type == F_OBJECT || f->type == F_STRS;
+    bool is_json_text = f->type == F_OBJECT || f->type == F_STRS || f->type == F_REC ||
+                        f->type == F_RECS || f->type == F_JSON;
 
     if (!rec_bit(&bits->has, f->offset))
         return false;

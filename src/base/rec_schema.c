@@ -17,6 +17,7 @@ static const struct {
     [F_BOOL] = { "boolean", NULL },         [F_TIME] = { "string", "date-time" },
     [F_TIME_S] = { "string", "date-time" }, [F_OBJECT] = { "object", NULL },
     [F_STRS] = { "array", NULL },           [F_ENUMS] = { "array", NULL },
+    [F_REC] = { "object", NULL },           [F_RECS] = { "array", NULL },
 };
 
 #define NOT_BLANK "[^ \\\\t-\\\\r]" /* what str_trim leaves something of; a pattern in JSON */
@@ -83,26 +84,64 @@ static void write_limits(struct buf *b, const struct field *f, bool is_reply, bo
     case F_BOOL:
     case F_TIME:
     case F_TIME_S:
-    case F_OBJECT: break;
+    case F_OBJECT:
+    case F_REC:
+    case F_RECS:
+    case F_JSON: break;
     }
+}
+
+static void write_doc(struct buf *b, const struct field *f, bool has_more)
+{
+    const char *sep = has_more ? "," : "";
+    if (f->doc) {
+        buf_printf(b, "%s\"description\":", sep);
+        json_write_str(b, str_of(f->doc));
+        sep = ",";
+    }
+    if (f->example)
+        buf_printf(b, "%s\"examples\":[%s]", sep, f->example);
+}
+
+/* What is inside is written in place. Nullable ones are an anyOf, since null is no object. */
+static void write_inner(struct buf *b, const struct field *f, bool is_reply, bool is_nullable)
+{
+    buf_lit(b, is_nullable ? "{\"anyOf\":[" : "{\"allOf\":[");
+    if (f->type == F_RECS)
+        buf_lit(b, "{\"type\":\"array\",\"items\":");
+    if (is_reply)
+        rec_schema_reply(b, f->of);
+    else
+        rec_schema_body(b, f->of, REC_REFUSE_UNKNOWN);
+    if (f->type == F_RECS && f->min > 0)
+        write_number(b, "minItems", f->min);
+    if (f->type == F_RECS && f->max > 0)
+        write_number(b, "maxItems", f->max);
+    if (f->type == F_RECS)
+        buf_char(b, '}');
+    buf_lit(b, is_nullable ? ",{\"type\":\"null\"}]" : "]");
+    write_doc(b, f, true);
+    buf_char(b, '}');
 }
 
 static void write_field(struct buf *b, const struct field *f, bool is_reply, bool is_nullable)
 {
+    if (f->type == F_JSON) { /* no word of the schema: any value */
+        buf_char(b, '{');
+        write_doc(b, f, false);
+        buf_char(b, '}');
+        return;
+    }
+    if (f->of) {
+        write_inner(b, f, is_reply, is_nullable);
+        return;
+    }
     buf_printf(b, is_nullable ? "{\"type\":[\"%s\",\"null\"]" : "{\"type\":\"%s\"",
                forms[f->type].type);
     if (forms[f->type].format)
         buf_printf(b, ",\"format\":\"%s\"", forms[f->type].format);
     write_limits(b, f, is_reply, is_nullable);
-    if (f->doc) {
-        buf_lit(b, ",\"description\":");
-        json_write_str(b, str_of(f->doc));
-    }
-    if (f->example) {
-        buf_lit(b, ",\"examples\":[");
-        buf_lit(b, f->example);
-        buf_char(b, ']');
-    }
+    write_doc(b, f, true);
     if (!is_reply && (f->flags & F_SECRET))
         buf_lit(b, ",\"writeOnly\":true");
     buf_char(b, '}');
