@@ -13,9 +13,11 @@ cd "$(dirname "$0")/.."
 [ "${SKIP_SETUP:-}" = 1 ] && exit 0
 
 BUILD='gcc libc6-dev pkg-config meson ninja-build python3 libmicrohttpd-dev libgnutls28-dev
-       libjansson-dev libsqlite3-dev libpq-dev libssl-dev libargon2-dev zlib1g-dev libxxhash-dev'
+       libjansson-dev libsqlite3-dev libpq-dev libssl-dev libargon2-dev zlib1g-dev libxxhash-dev
+       librhonabwy-dev libcurl4-openssl-dev libmaxminddb-dev libxlsxwriter-dev libicu-dev'
 TEST='libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-jsonschema
-      python3-psycopg2 postgresql sqlite3 curl openssl nodejs'
+      python3-psycopg2 postgresql sqlite3 curl openssl nodejs python3-jwt python3-openpyxl
+      python3-pyotp python3-aiosmtpd libmaxmind-db-writer-perl'
 CHECK='clang clang-format clang-tidy libclang-rt-14-dev git'
 BENCH='wrk nginx-light postgresql libsqlite3-dev build-essential'
 

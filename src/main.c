@@ -172,7 +172,7 @@ static int run(struct cli *c)
 int main(int argc, char **argv)
 {
     struct ctx cx;
-    enum conf_source sources[64];
+    enum conf_source sources[128];
     struct cli c = { .cx = &cx, .sources = sources };
     if (argc > 1 &&
         (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h"))) {

@@ -31,15 +31,11 @@ static const struct route routes[] = {
     { .method = "GET",
       .path = "/v1/tickets/{ticket_id}/comments",
       .scope = SCOPE(TICKETS_READ),
+      .flags = ROUTE_LIST,
       .run = RUN_READ,
       .status = 200,
       .query = &rec_comment_query,
       .reply = &rec_comment,
-      .reply_schema =
-          "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":"
-          "false,\"properties\":{"
-          "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Comment\"}},"
-          "\"next_cursor\":{\"type\":[\"string\",\"null\"]}}}",
       .handler = list,
       .id = "listComments",
       .tag = TAG,

@@ -15,6 +15,8 @@
     "`Authorization: Bearer stk_…`; every answer "                                               \
     "to a valid token carries `RateLimit` and `RateLimit-Policy`."
 
+#define RECS_MAX 512 /* field tables over all routes */
+
 static void put_str(struct buf *b, const char *key, const char *text)
 {
     json_write_str(b, str_of(key));
@@ -67,7 +69,7 @@ static void put_schema(struct buf *b, const struct rec *r, bool is_reply, unsign
 
 static void put_schemas(struct buf *b)
 {
-    const struct rec *done[128];
+    const struct rec *done[RECS_MAX];
     size_t n = 0;
     buf_lit(b, "\"schemas\":{" ERROR_SCHEMAS);
     for (const struct route_table *const *t = route_tables; *t; t++)
@@ -130,6 +132,12 @@ static void put_path_parameters(struct buf *b, const struct route *r)
     }
 }
 
+/* The document's API knows tokens alone. */
+static bool is_for_users(const struct route *r)
+{
+    return !(r->flags & (ROUTE_V0 | ROUTE_PUBLIC));
+}
+
 static void put_parameters(struct buf *b, const struct route *r)
 {
     buf_lit(b, ",\"parameters\":[");
@@ -138,7 +146,10 @@ static void put_parameters(struct buf *b, const struct route *r)
         const struct field *f = &r->query->fields[i];
         put_parameter(b, f->name, "query", f->flags & F_REQUIRED, f->doc, f);
     }
-    if (!strcmp(r->method, "POST"))
+    if (is_for_users(r) && !(r->flags & ROUTE_TEAMLESS))
+        put_parameter(b, "Tessera-Team", "header", false,
+                      "Team (id or slug) of a signed-in user who is in several", NULL);
+    if (route_keeps_answer(r))
         put_parameter(b, "Idempotency-Key", "header", false,
                       "Makes a retry safe: the first answer is kept for 24 hours and given again",
                       NULL);
@@ -153,6 +164,8 @@ static void put_parameters(struct buf *b, const struct route *r)
 
 static void put_body(struct buf *b, const struct route *r)
 {
+    if (r->flags & ROUTE_UPLOAD)
+        buf_lit(b, ",\"requestBody\":{\"required\":true,\"content\":{\"*/*\":{}}}");
     if (!r->body && !(r->flags & ROUTE_ARRAY_BODY))
         return;
     buf_lit(b,
@@ -160,10 +173,7 @@ static void put_body(struct buf *b, const struct route *r)
     if (r->body)
         buf_printf(b, "{\"$ref\":\"#/components/schemas/%s\"}", r->body->name);
     else
-        buf_lit(b, "{\"type\":\"object\",\"required\":[\"tickets\"],\"additionalProperties\":false,"
-                   "\"properties\":{\"tickets\":{"
-                   "\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,\"items\":{\"$ref\":\"#/"
-                   "components/schemas/TicketNew\"}}}}");
+        buf_lit(b, r->body_schema);
     buf_lit(b, "}}}");
 }
 
@@ -179,6 +189,13 @@ static void put_success(struct buf *b, const struct route *r)
         buf_lit(b, ",\"content\":{\"application/json\":{\"schema\":");
         if (r->reply_schema)
             buf_lit(b, r->reply_schema);
+        else if (r->flags & ROUTE_LIST)
+            buf_printf(b,
+                       "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],"
+                       "\"additionalProperties\":false,\"properties\":{\"data\":{\"type\":\"array\","
+                       "\"items\":{\"$ref\":\"#/components/schemas/%s\"}},\"next_cursor\":{\"type\":["
+                       "\"string\",\"null\"]},\"total\":{\"type\":\"integer\"}}}",
+                       r->reply->name);
         else if (r->wrap)
             buf_printf(b,
                        "{\"type\":\"object\",\"required\":[\"%s\"],\"additionalProperties\":false,"
@@ -204,8 +221,9 @@ static void put_success(struct buf *b, const struct route *r)
 /* Which failures a route can answer. */
 static bool route_may_fail(const struct route *r, enum err_code e)
 {
-    bool is_v0 = r->flags & ROUTE_V0, has_body = r->body || r->flags & ROUTE_ARRAY_BODY;
-    bool is_post = !strcmp(r->method, "POST"), has_id = strchr(r->path, '{') != NULL;
+    bool is_v0 = r->flags & ROUTE_V0;
+    bool has_body = r->body || r->flags & (ROUTE_ARRAY_BODY | ROUTE_UPLOAD);
+    bool has_id = strchr(r->path, '{') != NULL;
     switch (e) {
     case ERR_BAD_REQUEST:
     case ERR_TOO_LARGE:
@@ -216,22 +234,29 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_INVALID_PARAMETER: return !is_v0 || has_id;
     case ERR_MISSING_TOKEN:
     case ERR_INVALID_TOKEN:
-    case ERR_RATE_LIMITED:
     case ERR_VALIDATION_FAILED: return !(r->flags & ROUTE_PUBLIC);
+    case ERR_RATE_LIMITED: return !(r->flags & ROUTE_PUBLIC) || r->flags & ROUTE_THROTTLED;
     case ERR_INSUFFICIENT_SCOPE:
     case ERR_FORBIDDEN_ENDPOINT:
     case ERR_FORBIDDEN_ADDRESS: return !(r->flags & ROUTE_PUBLIC);
-    case ERR_NOT_FOUND: return has_id;
+    case ERR_INSUFFICIENT_ROLE: return is_for_users(r) && r->scope;
+    case ERR_CSRF_INVALID: return is_for_users(r) && strcmp(r->method, "GET") != 0;
+    case ERR_TEAM_REQUIRED: return is_for_users(r) && !(r->flags & ROUTE_TEAMLESS);
+    case ERR_USER_REQUIRED: return r->flags & ROUTE_USER;
+    case ERR_INVALID_CREDENTIALS:
+    case ERR_TOTP_REQUIRED: return r->flags & ROUTE_SIGN_IN;
+    case ERR_UNIQUE:
+    case ERR_NOT_CONFIGURED: return r->flags & ROUTE_CONFLICT;
+    case ERR_NOT_FOUND: return has_id || is_for_users(r);
     case ERR_NOT_OWNER: return r->flags & ROUTE_NOT_OWNER;
-    case ERR_CONFLICT: return has_id && r->run == RUN_WRITE;
+    case ERR_CONFLICT: return (has_id && r->run == RUN_WRITE) || r->flags & ROUTE_CONFLICT;
     case ERR_IDEMPOTENCY_RUNNING:
-    case ERR_IDEMPOTENCY_REUSED: return is_post;
+    case ERR_IDEMPOTENCY_REUSED: return route_keeps_answer(r);
     case ERR_PRECONDITION_FAILED: return r->flags & ROUTE_IF_MATCH;
     case ERR_UNSUPPORTED_MEDIA: return has_body && !is_v0;
     case ERR_UNAVAILABLE: return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC;
     case ERR_NONE:
     case ERR_METHOD_NOT_ALLOWED:
-    case ERR_UNIQUE:
     case ERR_USAGE:
     case ERR_COUNT: return false;
     }
@@ -310,7 +335,13 @@ static void put_operation(struct buf *b, const struct route *r)
     if (r->scope) {
         buf_lit(b, ",\"x-scopes\":");
         buf_str(b, scopes_json(b->arena, r->scope));
+        buf_lit(b, ",\"x-least-role\":");
+        json_write_str(b, role_word(role_least(r->scope)));
     }
+    if (r->flags & ROUTE_USER)
+        buf_lit(b, ",\"security\":[{\"session\":[]},{\"jwt\":[]}]");
+    else if (r->flags & ROUTE_V0)
+        buf_lit(b, ",\"security\":[{\"token\":[]}]");
     put_parameters(b, r);
     put_body(b, r);
     put_responses(b, r);
@@ -370,11 +401,15 @@ enum err_code openapi_print(struct ctx *cx, struct buf *out)
             "\",\"license\":{\"name\":\"Apache-2.0\","
             "\"identifier\":\"Apache-2.0\"},\"description\":");
     json_write_str(&b, str_of(DOC_DESCRIPTION));
-    buf_lit(&b, "},\"security\":[{\"token\":[]}]");
+    buf_lit(&b, "},\"security\":[{\"token\":[]},{\"session\":[]},{\"jwt\":[]}]");
     put_paths(&b);
     buf_lit(&b, ",\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":"
-                "\"bearer\",\"description\":\"Integration token "
-                "(stk_…)\"}},");
+                "\"bearer\",\"description\":\"API key (stk_…)\"},"
+                "\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"tessera_session\","
+                "\"description\":\"Session of a signed-in user (POST /v1/sessions); calls that are "
+                "not GET also send X-CSRF-Token\"},"
+                "\"jwt\":{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\","
+                "\"description\":\"JWT of the configured issuer, as the user it names\"}},");
     put_schemas(&b);
     buf_lit(&b, "}}");
     json_error_t why;

@@ -7,6 +7,7 @@
 #define TESSERA_API_ROUTE_H
 
 #include "../base/net.h"
+#include "../base/spool.h"
 #include "../core/caller.h"
 #include "../core/cursor.h"
 #include "../core/token_dir.h"
@@ -14,14 +15,23 @@
 #include "../store/store.h"
 
 #define ROUTE_PARAMS_MAX 4
-#define REPLY_HEADERS_MAX 8
+#define REPLY_HEADERS_MAX 10
 #define BODY_MAX ((size_t)1 << 20)
+
+struct jwt;      /* core/people/jwt.h: the outside issuer's keys, or NULL */
+struct throttle; /* core/people/throttle.h: failed sign-ins */
+struct geo;      /* core/geo.h: countries of addresses, or NULL */
+struct blobs;    /* core/crm/blob.h: the store of attachments */
 
 struct app { /* what lives as long as the server; read-only after start */
     struct store *store;
     struct token_dir *tokens;
     struct usage *usage;
     struct cursor_key cursor_key;
+    struct jwt *jwt;
+    struct throttle *throttle;
+    struct geo *geo;
+    struct blobs *blobs;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */
@@ -39,6 +49,10 @@ struct req {
     const void *body;                   /* route->body's struct */
     json_t *json;                       /* the whole body when there is one */
     struct str if_match, if_none_match; /* raw header values or STR_NONE */
+    struct str content_type;            /* raw header value or STR_NONE */
+    struct str cookie;                  /* the whole Cookie header or STR_NONE */
+    bool is_secure;                     /* TLS here, or public_url is https: cookies are Secure */
+    struct spool *upload;               /* ROUTE_UPLOAD: the body, whole, read from its start */
 };
 
 struct reply_header {
@@ -51,6 +65,7 @@ struct reply {
     const char *encoding;     /* Content-Encoding of a ready-made body, or NULL */
     struct buf body;
     struct str file; /* instead of body: static bytes that outlive the process's requests */
+    struct spool *spool; /* instead of body: streamed from its file, closed when it is sent */
     struct reply_header headers[REPLY_HEADERS_MAX];
     int n_headers;
 };
@@ -60,6 +75,8 @@ enum route_run {
     RUN_NOW,   /* on the event thread, no database (db is NULL) */
     RUN_READ,  /* a read of the store */
     RUN_WRITE, /* a unit of the group commit */
+    RUN_SLOW,  /* a thread of the slow pool: may block; db is NULL, units by store_read, store_tx
+                  (each calls caller_scope first); its answer is not kept for Idempotency-Key */
 };
 enum route_flag {
     ROUTE_V0 = 1, /* the document's error form and leniency (unknown fields, any content type) */
@@ -68,6 +85,14 @@ enum route_flag {
     ROUTE_IF_MATCH = 8,   /* documents If-Match / 412 */
     ROUTE_ETAG = 16,      /* documents ETag / 304 */
     ROUTE_NOT_OWNER = 32, /* v0: documents 401 for tickets of another token */
+    ROUTE_USER = 64,      /* signed-in users only: an API key is 403 user_required */
+    ROUTE_TEAMLESS = 128, /* acts on the user, not on a team: Tessera-Team is not needed */
+    ROUTE_LIST = 256,     /* answers {"data":[reply…],"next_cursor"}: api/page.h */
+    ROUTE_UPLOAD = 512,   /* the body is any bytes, streamed to req->upload; RUN_SLOW */
+    ROUTE_NO_IDEM = 1024, /* POST whose answer is not kept (it holds a secret) */
+    ROUTE_CONFLICT = 2048,  /* documents 409 already_exists, conflict, not_configured */
+    ROUTE_THROTTLED = 4096, /* public, documents 429 */
+    ROUTE_SIGN_IN = 8192,   /* documents 401 invalid_credentials, totp_required */
 };
 
 struct route {
@@ -86,6 +111,7 @@ struct route {
     const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of
                                  reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
+    const char *body_schema; /* ROUTE_ARRAY_BODY: JSON Schema text of the body */
     const char *id; /* operationId */
     const char *tag;
     const char *summary;
@@ -93,6 +119,13 @@ struct route {
     int64_t deprecated_s, sunset_s; /* unix seconds; 0 = not */
     const char *successor;          /* link of the replacement, with deprecated_s */
 };
+
+/* Is its answer kept for Idempotency-Key? POSTs that write in one unit and hold no secret. */
+static inline bool route_keeps_answer(const struct route *r)
+{
+    return !__builtin_strcmp(r->method, "POST") && r->run != RUN_SLOW &&
+           !(r->flags & (ROUTE_NO_IDEM | ROUTE_PUBLIC));
+}
 
 struct route_table {
     const struct route *rows;

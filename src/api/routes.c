@@ -3,5 +3,26 @@
 #include "routes.h"
 
 const struct route_table *const route_tables[] = {
-    &routes_tickets_v0, &routes_tickets, &routes_comments, &routes_meta, NULL,
+    &routes_tickets_v0,
+    &routes_tickets,
+    &routes_comments,
+    &routes_ticket_people,
+    &routes_attachments,
+    &routes_contacts,
+    &routes_agents,
+    &routes_reports,
+    &routes_exports,
+    &routes_keys,
+    &routes_key_verify,
+    &routes_usage,
+    &routes_sessions,
+    &routes_me,
+    &routes_totp,
+    &routes_password_resets,
+    &routes_users,
+    &routes_teams,
+    &routes_projects,
+    &routes_audit,
+    &routes_meta,
+    NULL,
 };

@@ -8,5 +8,22 @@ extern const struct route_table routes_meta;
 extern const struct route_table routes_tickets_v0;
 extern const struct route_table routes_tickets;
 extern const struct route_table routes_comments;
+extern const struct route_table routes_sessions;
+extern const struct route_table routes_me;
+extern const struct route_table routes_users;
+extern const struct route_table routes_password_resets;
+extern const struct route_table routes_totp;
+extern const struct route_table routes_teams;
+extern const struct route_table routes_projects;
+extern const struct route_table routes_keys;
+extern const struct route_table routes_key_verify;
+extern const struct route_table routes_usage;
+extern const struct route_table routes_contacts;
+extern const struct route_table routes_agents;
+extern const struct route_table routes_ticket_people;
+extern const struct route_table routes_reports;
+extern const struct route_table routes_exports;
+extern const struct route_table routes_attachments;
+extern const struct route_table routes_audit;
 
 #endif

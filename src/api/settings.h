@@ -17,6 +17,16 @@ struct conf {
     int64_t pg_writers, pg_readers, queue_max;
     int64_t first_run;
     int64_t x_ratelimit_headers;
+    struct str public_url, tmp_dir;
+    int64_t slow_threads;
+    int64_t session_idle_minutes, session_max_hours, sign_in_limit;
+    struct str smtp_url, smtp_from, smtp_user, smtp_password;
+    struct str jwt_issuer, jwt_audience, jwt_secret, jwt_jwks, jwt_role;
+    int64_t jwt_skew_s;
+    struct str geo_database;
+    struct str attachment_dir, attachment_types;
+    int64_t attachment_max_mb;
+    struct str s3_endpoint, s3_region, s3_bucket, s3_access_key, s3_secret_key;
 };
 extern const struct conf_table conf_table;
 

@@ -155,11 +155,10 @@ static enum err_code bulk(struct ctx *cx, struct req *rq, struct db *db, struct 
     return ERR_NONE;
 }
 
-#define LIST_SCHEMA                                                                                \
-    "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],\"additionalProperties\":false," \
-    "\"properties\":{"                                                                             \
-    "\"data\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Ticket\"}},"          \
-    "\"next_cursor\":{\"type\":[\"string\",\"null\"]},\"total\":{\"type\":\"integer\"}}}"
+#define BULK_BODY                                                                                  \
+    "{\"type\":\"object\",\"required\":[\"tickets\"],\"additionalProperties\":false,"              \
+    "\"properties\":{\"tickets\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,"              \
+    "\"items\":{\"$ref\":\"#/components/schemas/TicketNew\"}}}}"
 #define BULK_SCHEMA                                                                                \
     "{\"type\":\"object\",\"required\":[\"data\"],\"additionalProperties\":false,\"properties\":{" \
     "\"data\":{\"type\":\"array\","                                                                \
@@ -176,11 +175,11 @@ static const struct route routes[] = {
     { .method = "GET",
       .path = "/v1/tickets",
       .scope = SCOPE(TICKETS_READ),
+      .flags = ROUTE_LIST,
       .run = RUN_READ,
       .status = 200,
       .query = &rec_ticket_query,
       .reply = &rec_ticket,
-      .reply_schema = LIST_SCHEMA,
       .handler = list,
       .id = "listTickets",
       .tag = TAG,
@@ -206,7 +205,7 @@ static const struct route routes[] = {
       .flags = ROUTE_ARRAY_BODY,
       .run = RUN_WRITE,
       .status = 200,
-      .body = NULL,
+      .body_schema = BULK_BODY,
       .reply = &rec_ticket,
       .reply_schema = BULK_SCHEMA,
       .handler = bulk,

@@ -26,6 +26,13 @@ enum err_retry {
     X(MISSING_TOKEN,         401, "missing_token",           401, "missing_token",           NEVER, "No Authorization header provided") \
     X(INVALID_TOKEN,         401, "invalid_token",           401, "invalid_token",           NEVER, "Token is invalid, disabled, or revoked") \
     X(NOT_OWNER,             404, "not_found",               401, "invalid_token",           NEVER, "Token is not authorized for this ticket") \
+    X(INVALID_CREDENTIALS,   401, "invalid_credentials",     401, "invalid_credentials",     NEVER, "The e-mail address or the password is wrong") \
+    X(TOTP_REQUIRED,         401, "totp_required",           401, "totp_required",           NEVER, "The account has a second factor; send totp_code or recovery_code too") \
+    X(TEAM_REQUIRED,         400, "team_required",           400, "team_required",           NEVER, "You are in several teams; name one in the Tessera-Team header") \
+    X(INSUFFICIENT_ROLE,     403, "insufficient_role",       403, "insufficient_role",       NEVER, "Your role in this team does not allow this call") \
+    X(USER_REQUIRED,         403, "user_required",           403, "user_required",           NEVER, "This call is for signed-in users, not for API keys") \
+    X(CSRF_INVALID,          403, "csrf_token_invalid",      403, "csrf_token_invalid",      NEVER, "X-CSRF-Token is missing or does not belong to this session") \
+    X(NOT_CONFIGURED,        409, "not_configured",          409, "not_configured",          NEVER, "The server is not set up for this; see the settings") \
     X(INSUFFICIENT_SCOPE,    403, "insufficient_scope",      403, "insufficient_scope",      NEVER, "The token lacks the scope that this call needs") \
     X(FORBIDDEN_ENDPOINT,    403, "endpoint_not_allowed",    403, "endpoint_not_allowed",    NEVER, "The token may not call this endpoint") \
     X(FORBIDDEN_ADDRESS,     403, "address_not_allowed",     403, "address_not_allowed",     NEVER, "The token may not be used from this address") \

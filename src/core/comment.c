@@ -52,8 +52,8 @@ enum err_code comment_create(struct ctx *cx, struct db *db, const struct caller 
         .id = uuid7(&cx->arena),
         .ticket_id = t.id,
         .content = in->content,
-        .token_id = who->token_id,
-        .integration_source = who->token_name.p ? who->token_name : STR(""),
+        .token_id = who->token_id.p ? who->token_id : STR(""),
+        .integration_source = caller_name(who),
         .is_internal = REC_HAS(in, is_internal) && in->is_internal,
         .created_ms = clock_ms(),
     };
@@ -88,9 +88,9 @@ enum err_code comment_list(struct ctx *cx, struct db *db, const struct caller *w
         .r = &rec_comment,
         .sql = "SELECT id, ticket_id, content, is_internal, token_id, integration_source, "
                "created_ms AS created_at "
-               "FROM ticket_comments WHERE team_id = $1 AND ticket_id = $2 AND token_id = $3 AND "
+               "FROM ticket_comments WHERE team_id = $1 AND ticket_id = $2 AND (CAST($3 AS TEXT) = '' OR token_id = $3) AND "
                "id > $4 ORDER BY id LIMIT $5",
-        .args = ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VT(at.id), VI(limit + 1)),
+        .args = ARGS(VT(who->team_id), VT(t.id), VT(caller_sees(who)), VT(at.id), VI(limit + 1)),
         .limit = limit,
     };
     e = page_read(cx, db, &sql, &out->rows, &has_more);

@@ -1,4 +1,4 @@
-/* Comments on tickets. Owner of table ticket_comments. Call ticket_scope first in the unit. */
+/* Comments on tickets. Owner of table ticket_comments. Call caller_scope first in the unit. */
 #ifndef TESSERA_CORE_COMMENT_H
 #define TESSERA_CORE_COMMENT_H
 

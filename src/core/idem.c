@@ -33,7 +33,7 @@ enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
         "SELECT fingerprint, headers, body, status FROM idempotency_keys WHERE team_id = $1 AND "
         "token_id = $2 "
         "AND route = $3 AND idem_key = $4 AND expires_ms > $5",
-        ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key), VI(clock_ms())), out);
+        ARGS(VT(who->team_id), VT(caller_subject(who)), VT(i->route), VT(i->key), VI(clock_ms())), out);
     if (e == ERR_NOT_FOUND)
         return ERR_NONE;
     if (e)
@@ -61,7 +61,7 @@ enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
                "excluded.headers, body = excluded.body, "
                "expires_ms = excluded.expires_ms WHERE idempotency_keys.expires_ms <= $10 "
                "RETURNING 1 AS n",
-               ARGS(VT(who->team_id), VT(who->token_id), VT(i->route), VT(i->key),
+               ARGS(VT(who->team_id), VT(caller_subject(who)), VT(i->route), VT(i->key),
                     VT(hex_of(&cx->arena, i->fingerprint, sizeof i->fingerprint)), VI(a->status),
                     VT(a->headers), VT(a->body), VI(now + IDEM_TTL_MS), VI(now)),
                &n);
@@ -73,7 +73,7 @@ enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
 
 static uint64_t claim_hash(const struct caller *who, const struct idem *i)
 {
-    const struct str parts[] = { who->token_id, i->route, i->key };
+    const struct str parts[] = { caller_subject(who), i->route, i->key };
     uint64_t h = 1469598103934665603u;
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         for (size_t j = 0; j < parts[k].n; j++)

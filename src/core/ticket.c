@@ -8,14 +8,11 @@
 #include "../base/crypt.h"
 #include "../base/json.h"
 
+/* $3 is caller_sees(): one token's tickets, or all of the team. */
+#define SEEN "(CAST($3 AS TEXT) = '' OR token_id = $3)"
 #define COLUMNS                                                                                    \
     "id, title, description, status, priority, category, metadata, token_id, integration_source, " \
     "version, created_ms AS created_at, updated_ms AS updated_at"
-
-void ticket_scope(struct db *db, const struct caller *who)
-{
-    db_scope(db, who->team_id, who->token_id.p ? who->token_id : STR(""));
-}
 
 static bool needs_resolve(struct str status)
 {
@@ -29,20 +26,6 @@ static enum err_code may_resolve(struct ctx *cx, const struct caller *who, struc
         scope_granted(who->scopes, SCOPE(TICKETS_RESOLVE)))
         return ERR_NONE;
     return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope tickets:resolve");
-}
-
-/* Ids are stored in lower case; RFC 9562 §4 reads either. */
-static enum err_code check_id(struct ctx *cx, struct str *id)
-{
-    if (!uuid_is_valid(*id))
-        return ctx_fail_field(cx, ERR_INVALID_PARAMETER, STR("ticket_id"),
-                              "ticket_id must be a UUID");
-    char *p = str_cstr(&cx->arena, *id);
-    for (size_t i = 0; i < id->n; i++)
-        if (p[i] >= 'A' && p[i] <= 'F')
-            p[i] = (char)(p[i] + ('a' - 'A'));
-    id->p = p;
-    return ERR_NONE;
 }
 
 static struct str or_default(bool has, struct str s, struct str def)
@@ -62,8 +45,8 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
         .priority = or_default(REC_HAS(in, priority), in->priority, STR("medium")),
         .category = in->category,
         .metadata = or_default(REC_HAS(in, metadata), in->metadata, STR("{}")),
-        .token_id = who->token_id,
-        .integration_source = who->token_name.p ? who->token_name : STR(""),
+        .token_id = who->token_id.p ? who->token_id : STR(""),
+        .integration_source = caller_name(who),
         .version = 1,
         .created_ms = clock_ms(),
     };
@@ -91,14 +74,14 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
 enum err_code ticket_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                          struct ticket *out)
 {
-    enum err_code e = check_id(cx, &id);
+    enum err_code e = path_id(cx, "ticket_id", &id);
     if (e)
         return e;
     e = db_one(
         cx, db, &rec_ticket,
         "SELECT " COLUMNS
-        " FROM tickets WHERE team_id = $1 AND id = $2 AND token_id = $3 AND deleted_ms IS NULL",
-        ARGS(VT(who->team_id), VT(id), VT(who->token_id)), out);
+        " FROM tickets WHERE team_id = $1 AND id = $2 AND " SEEN " AND deleted_ms IS NULL",
+        ARGS(VT(who->team_id), VT(id), VT(caller_sees(who))), out);
     return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "Ticket not found") : e;
 }
 
@@ -106,7 +89,7 @@ enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller 
                              struct ticket *out)
 {
     struct rec_num found;
-    enum err_code e = check_id(cx, &id);
+    enum err_code e = path_id(cx, "ticket_id", &id);
     if (!e)
         e = ticket_get(cx, db, who, id, out);
     if (e != ERR_NOT_FOUND)
@@ -118,7 +101,7 @@ enum err_code ticket_get_own(struct ctx *cx, struct db *db, const struct caller 
     e = db_one(cx, db, &rec_num,
                "SELECT 1 AS n FROM tickets WHERE team_id = $1 AND id = $2 AND deleted_ms IS NULL",
                ARGS(VT(who->team_id), VT(id)), &found);
-    ticket_scope(db, who);
+    caller_scope(db, who);
     if (e == ERR_NOT_FOUND)
         return fail(cx, NOT_FOUND, "Ticket not found");
     return e ? e : fail(cx, NOT_OWNER, "Token is not authorized for this ticket");
@@ -184,10 +167,10 @@ enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *
     e = db_one(cx, db, &rec_ticket,
                "UPDATE tickets SET title = $4, description = $5, status = $6, priority = $7, "
                "category = $8, metadata = $9, "
-               "version = version + 1, updated_ms = $10 WHERE team_id = $1 AND id = $2 AND "
-               "token_id = $3 AND version = $11 "
+               "version = version + 1, updated_ms = $10 WHERE team_id = $1 AND id = $2 AND " SEEN
+               " AND version = $11 "
                "AND deleted_ms IS NULL RETURNING " COLUMNS,
-               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VT(t.title), VT(t.description),
+               ARGS(VT(who->team_id), VT(t.id), VT(caller_sees(who)), VT(t.title), VT(t.description),
                     VT(t.status), VT(t.priority), VT(t.category), VT(t.metadata),
                     VI(now > t.updated_ms ? now : t.updated_ms), VI(t.version)),
                out);
@@ -209,8 +192,8 @@ enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *
     e = db_one(cx, db, &rec_num,
                "UPDATE tickets SET deleted_ms = $4, updated_ms = $4, version = version + 1 WHERE "
                "team_id = $1 AND id = $2 "
-               "AND token_id = $3 AND version = $5 AND deleted_ms IS NULL RETURNING 1 AS n",
-               ARGS(VT(who->team_id), VT(t.id), VT(who->token_id), VI(clock_ms()), VI(t.version)),
+               "AND " SEEN " AND version = $5 AND deleted_ms IS NULL RETURNING 1 AS n",
+               ARGS(VT(who->team_id), VT(t.id), VT(caller_sees(who)), VI(clock_ms()), VI(t.version)),
                &gone);
     return e == ERR_NOT_FOUND
                ? fail(cx, CONFLICT, "The ticket was changed by another request; read it again")

@@ -1,13 +1,14 @@
 /* Tickets: one set of functions under the document's API and /v1/tickets. Owner of table tickets.
  *
  * A caller with a token_id sees only the tickets that this token created, in SQL (and by row-level
- * security on PostgreSQL). All run inside a unit of work; call ticket_scope first there. */
+ * security on PostgreSQL). All run inside a unit of work; call caller_scope first there. */
 #ifndef TESSERA_CORE_TICKET_H
 #define TESSERA_CORE_TICKET_H
 
 #include "../store/store.h"
 #include "caller.h"
 #include "cursor.h"
+#include "listing.h"
 
 #define TICKET_TITLE_MAX 500 /* characters, from the document */
 #define TICKET_DESCRIPTION_MAX 100000
@@ -42,23 +43,6 @@ struct ticket_query {
 };
 extern const struct rec rec_ticket_query;
 
-struct page {
-    struct list rows;
-    struct str next_cursor; /* STR_NONE at the end */
-    int64_t total;          /* -1 = not asked */
-};
-
-struct page_sql {
-    const struct rec *r;
-    const char *sql; /* asks for limit + 1 rows */
-    struct args args;
-    int64_t limit;
-};
-/* The rows of one page: at most q->limit, fewer when their text is very large (about 2 MiB).
- * *has_more: others follow. */
-enum err_code page_read(struct ctx *cx, struct db *db, const struct page_sql *q, struct list *out,
-                        bool *has_more);
-
 /* What If-Match allows. NULL or is_any: every version. */
 #define VERSIONS_MAX 16
 struct versions {
@@ -67,8 +51,6 @@ struct versions {
     int64_t v[VERSIONS_MAX];
 };
 
-/* Sets the database scope of the unit to this caller. */
-void ticket_scope(struct db *db, const struct caller *who);
 enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *who,
                             const struct ticket_new *in, struct ticket *out);
 /* NOT_FOUND when absent, deleted, or of another token. INVALID_PARAMETER when id is no UUID. */

@@ -42,6 +42,11 @@ void *exchange_begin(void *cls, const char *uri, struct MHD_Connection *mhd)
     return x;
 }
 
+static int64_t upload_max(const struct exchange *x)
+{
+    return x->srv->conf->attachment_max_mb << 20;
+}
+
 static void exchange_note(struct exchange *x)
 {
     int64_t took = clock_mono_us() - x->start_us;
@@ -68,6 +73,8 @@ void exchange_end(void *cls, struct MHD_Connection *mhd, void **state,
     if (x->has_claim)
         idem_leave(x->claim);
     exchange_note(x);
+    spool_close(x->upload);
+    spool_close(x->rp.spool);
     conn_deadline(x->conn, s->conf->idle_timeout_s + s->conf->header_timeout_s);
     ctx_done(&x->cx);
     free(x);
@@ -120,8 +127,7 @@ static enum err_code exchange_unit(struct ctx *cx, struct db *db, void *arg)
     x->rp.n_headers = 0;
     buf_reset(&x->rp.body);
     if (x->rq.caller.team_id.p)
-        db_scope(db, x->rq.caller.team_id,
-                 x->rq.caller.token_id.p ? x->rq.caller.token_id : STR(""));
+        caller_scope(db, &x->rq.caller);
     if (x->has_idem) {
         struct idem_answer a;
         bool found = false;
@@ -147,14 +153,27 @@ static void unit_ran(struct unit *u, enum err_code e)
     x->event.took_us = clock_mono_us() - x->start_us;
 }
 
+void exchange_suspend(struct exchange *x)
+{
+    x->state = X_WAITING;
+    conn_deadline(x->conn, 0);
+    atomic_fetch_add(&x->srv->suspended, 1);
+    MHD_suspend_connection(x->mhd);
+}
+
+void exchange_resume(struct exchange *x, enum exchange_state state)
+{
+    struct server *s = x->srv;
+    x->state = state;
+    MHD_resume_connection(x->mhd);
+    atomic_fetch_sub(&s->suspended, 1);
+}
+
 static void unit_done(struct unit *u, enum err_code e)
 {
     struct exchange *x = u->arg;
-    struct server *s = x->srv; /* x may be gone as soon as its connection is resumed */
     x->err = e;
-    x->state = X_READY;
-    MHD_resume_connection(x->mhd);
-    atomic_fetch_sub(&s->suspended, 1);
+    exchange_resume(x, X_READY);
 }
 
 /* Writes: the row is in the transaction unless the commit itself failed (then the end of the exchange notes the 503). */
@@ -163,6 +182,22 @@ static void write_done(struct unit *u, enum err_code e)
     struct exchange *x = u->arg;
     x->is_stored = x->event.status == reply_status(x, e) && !(e == ERR_UNAVAILABLE);
     unit_done(u, e);
+}
+
+void exchange_slow_run(struct exchange *x)
+{
+    x->err = x->rq.route->handler(&x->cx, &x->rq, NULL, &x->rp);
+    exchange_resume(x, X_READY);
+}
+
+static enum MHD_Result suspend_and_slow(struct exchange *x)
+{
+    exchange_suspend(x);
+    if (!slow_submit(x->srv->slow, x)) {
+        x->err = ctx_fail_plain(&x->cx, ERR_UNAVAILABLE);
+        exchange_resume(x, X_READY);
+    }
+    return MHD_YES;
 }
 
 static enum MHD_Result suspend_and_submit(struct exchange *x)
@@ -174,11 +209,8 @@ static enum MHD_Result suspend_and_submit(struct exchange *x)
                              .done = is_write ? write_done : unit_done,
                              .cx = &x->cx,
                              .arg = x,
-                             .tag = is_write ? &x->event : NULL };
-    x->state = X_WAITING;
-    conn_deadline(x->conn, 0);
-    atomic_fetch_add(&s->suspended, 1);
-    MHD_suspend_connection(x->mhd);
+                             .tag = is_write && x->is_counted ? &x->event : NULL };
+    exchange_suspend(x);
     if (!is_write) {
         store_submit_read(s->app->store, &x->unit);
         return MHD_YES;
@@ -207,6 +239,7 @@ static enum MHD_Result exchange_run(struct exchange *x)
         x->err = store_read(&x->cx, store, exchange_unit, x);
         return reply_send(x);
     case RUN_WRITE: return suspend_and_submit(x);
+    case RUN_SLOW: return suspend_and_slow(x);
     }
     return MHD_NO;
 }
@@ -215,6 +248,7 @@ static enum MHD_Result exchange_run(struct exchange *x)
 
 static enum err_code check_headers(struct exchange *x)
 {
+    guard_find(x);
     enum err_code e = guard_headers(x);
     enum err_code routed = guard_route(x);
     if (!e && cors_is_preflight(x) && (x->allow.n || !routed)) {
@@ -224,7 +258,9 @@ static enum err_code check_headers(struct exchange *x)
     if (!e)
         e = routed;
     if (!e)
-        return x->rq.route->flags & ROUTE_PUBLIC ? ERR_NONE : guard_auth(x);
+        return x->rq.route->flags & ROUTE_PUBLIC ? ERR_NONE
+               : person_is_meant(x)              ? person_prove(x)
+                                                 : guard_auth(x);
     /* A valid token is still counted and named in the usage log; the first failure stays the answer. */
     if (x->in.authorization.p && x->is_counted)
         guard_auth(x);
@@ -232,16 +268,57 @@ static enum err_code check_headers(struct exchange *x)
     return e;
 }
 
+/* A slow line may take its time over a large body, but not for ever. */
+static int64_t body_time_s(const struct exchange *x)
+{
+    int64_t base = x->srv->conf->body_timeout_s, length = 0;
+    if (x->rq.route && x->rq.route->flags & ROUTE_UPLOAD)
+        length = x->in.n_length && str_to_i64(x->in.content_length, &length) ? length
+                                                                             : upload_max(x);
+    return base + length / SLOWEST_BYTES_S;
+}
+
+/* Everything that the headers say is decided: the body comes next. */
+static enum MHD_Result step_identified(struct exchange *x)
+{
+    bool is_upload = x->rq.route && x->rq.route->flags & ROUTE_UPLOAD;
+    x->state = X_BODY;
+    conn_deadline(x->conn, body_time_s(x));
+    if (!x->err && is_upload)
+        x->err = spool_open(&x->cx, x->srv->conf->tmp_dir, &x->upload);
+    x->is_discarding = x->err != ERR_NONE;
+    if (x->must_close || (x->err && is_upload)) {
+        x->must_close = true;
+        return reply_send(x); /* before the body is read: libmicrohttpd answers and closes */
+    }
+    return MHD_YES;
+}
+
 static enum MHD_Result step_headers(struct exchange *x, const char *method)
 {
     x->rq.method = str_dup(&x->cx.arena, str_of(method));
-    x->state = X_BODY;
     conn_deadline(x->conn, x->srv->conf->body_timeout_s);
     x->err = check_headers(x);
+    if (!x->err && (x->ask.session.p || x->ask.claims)) {
+        if (!person_resolve(x))
+            return MHD_YES;
+        person_known(x);
+    }
+    return step_identified(x);
+}
+
+static void take_body(struct exchange *x, const char *data, size_t n)
+{
+    if (!x->upload) {
+        buf_add(&x->body, data, n);
+        return;
+    }
+    if (spool_size(x->upload) + (int64_t)n > upload_max(x))
+        x->err = fail(&x->cx, TOO_LARGE, "The body is larger than %lld MiB (attachment_max_mb)",
+                      (long long)x->srv->conf->attachment_max_mb);
+    else if (!spool_add(x->upload, data, n))
+        x->err = ctx_fail_plain(&x->cx, ERR_UNAVAILABLE);
     x->is_discarding = x->err != ERR_NONE;
-    if (x->must_close)
-        return reply_send(x); /* before the body is read: libmicrohttpd answers and closes */
-    return MHD_YES;
 }
 
 static enum MHD_Result step_end(struct exchange *x)
@@ -254,6 +331,9 @@ static enum MHD_Result step_end(struct exchange *x)
         return reply_send(x);
     }
     x->err = guard_input(x);
+    if (!x->err && x->upload)
+        x->err = spool_done(&x->cx, x->upload);
+    x->rq.upload = x->upload;
     if (x->err)
         return reply_send(x);
     return exchange_run(x);
@@ -273,9 +353,10 @@ enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char 
         if (!*size)
             return step_end(x);
         if (!x->is_discarding)
-            buf_add(&x->body, data, *size);
+            take_body(x, data, *size);
         *size = 0;
         return MHD_YES;
+    case X_IDENTIFIED: person_known(x); return step_identified(x);
     case X_READY: return reply_send(x);
     case X_WAITING: /* libmicrohttpd may call once more before the suspension takes effect */
     case X_SENT: /* what still comes of a body that was answered early */ *size = 0; return MHD_YES;

@@ -5,12 +5,15 @@
 #define TESSERA_HTTP_EXCHANGE_H
 
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "../core/idem.h"
+#include "../core/people/identity.h"
 #include "server.h"
 
 #define HEADER_VALUE_MAX 4096
+#define SLOWEST_BYTES_S (32 << 10) /* uploads and downloads that are slower may be cut off */
 
 struct conn { /* one TCP connection; conn.c */
     struct conn *prev, *next;
@@ -25,12 +28,12 @@ struct
     struct str authorization, content_type, content_length, idempotency_key, if_match,
         if_none_match;
     struct str request_id, user_agent, forwarded_for, origin, request_method, accept_encoding,
-        expect;
+        expect, cookie, csrf_token, team;
     int n_host, n_length, n_encoding;
     bool is_chunked;
 };
 
-enum exchange_state { X_NEW, X_BODY, X_WAITING, X_READY, X_SENT };
+enum exchange_state { X_NEW, X_IDENTIFIED, X_BODY, X_WAITING, X_READY, X_SENT };
 
 struct exchange {
     struct ctx cx;
@@ -52,6 +55,9 @@ struct exchange {
     struct req rq;
     struct reply rp;
     struct buf body;
+    struct spool *upload; /* ROUTE_UPLOAD: the body so far */
+    struct identity_ask ask; /* person.c */
+    struct jwt_claims claims;
     struct limit_state limit;
     struct idem idem;
     uint64_t claim;
@@ -66,11 +72,13 @@ struct route_stat {               /* for /metrics, relaxed atomics */
 };
 
 struct tls;
+struct slow;
 struct server {
     const struct conf *conf;
     struct app *app;
     struct MHD_Daemon *mhd;
     struct tls *tls;
+    struct slow *slow;
     struct cidrs trusted;
     struct arena arena; /* what lives as long as the server */
     struct str address;
@@ -91,6 +99,17 @@ enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char 
 void exchange_end(void *cls, struct MHD_Connection *mhd, void **state,
                   enum MHD_RequestTerminationCode why);
 
+/* To a thread of the store or the slow pool, and back. After a resume x may be gone. */
+void exchange_suspend(struct exchange *x);
+void exchange_resume(struct exchange *x, enum exchange_state state);
+/* A suspended exchange on a thread of the slow pool: runs the handler and resumes. */
+void exchange_slow_run(struct exchange *x);
+
+/* slow.c */
+enum err_code slow_start(struct ctx *cx, int64_t threads, struct slow **out);
+bool slow_submit(struct slow *p, struct exchange *x); /* false: the queue is full */
+void slow_stop(struct slow *p); /* runs what is queued, ends the threads; NULL is fine */
+
 /* conn.c */
 enum err_code conns_start(struct ctx *cx, struct server *s); /* the deadline thread */
 void conns_stop(struct server *s);
@@ -99,11 +118,19 @@ void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot,
 void conn_deadline(struct conn *c, int64_t in_s); /* 0 = none */
 
 /* guard.c: everything before the handler, no I/O. Each returns what is wrong (recorded in x->cx). */
+void guard_find(struct exchange *x); /* looks the route up; guard_route judges what was found */
 enum err_code guard_headers(
     struct exchange *x); /* reads the headers; 400s of message framing set must_close */
 enum err_code guard_route(struct exchange *x); /* route, path parameters; 404, 405 */
 enum err_code guard_auth(struct exchange *x);  /* token, scope, allow-lists, limit */
 enum err_code guard_input(struct exchange *x); /* query, body, Idempotency-Key */
+
+/* person.c: who asks, when it is a signed-in user and not a key. */
+bool person_is_meant(struct exchange *x); /* a session cookie or a JWT came with the headers */
+enum err_code person_prove(struct exchange *x); /* signature, CSRF token; no I/O */
+/* Reads who it is; false: the request is suspended and comes back as X_IDENTIFIED. x->err says. */
+bool person_resolve(struct exchange *x);
+void person_known(struct exchange *x); /* the role check; x->err says */
 
 /* router.c */
 void router_build(struct arena *a);

@@ -39,6 +39,9 @@ static const struct header_row header_rows[] = {
     HEADER("access-control-request-method", request_method),
     HEADER("accept-encoding", accept_encoding),
     HEADER("expect", expect),
+    HEADER("cookie", cookie),
+    HEADER("x-csrf-token", csrf_token),
+    HEADER("tessera-team", team),
 };
 
 static enum MHD_Result header_seen(void *cls, enum MHD_ValueKind kind, const char *key,
@@ -100,6 +103,12 @@ static struct ip client_ip(const struct exchange *x)
     return ip;
 }
 
+static int64_t body_max(const struct exchange *x)
+{
+    bool is_upload = x->rq.route && x->rq.route->flags & ROUTE_UPLOAD;
+    return is_upload ? x->srv->conf->attachment_max_mb << 20 : (int64_t)BODY_MAX;
+}
+
 /* A body that is somewhat too large is read and forgotten before the 413: closing under a sender
  * that does not listen yet would reset the connection and lose the answer. Who asks first (Expect)
  * or sends far more is refused at once. */
@@ -119,9 +128,11 @@ static enum err_code framing_check(struct exchange *x)
     if (in->n_length &&
         (!str_to_i64(in->content_length, &length) || length < 0 || in->content_length.p[0] == '-'))
         return fail(&x->cx, BAD_REQUEST, "Content-Length is not a number");
-    x->must_close = length > DISCARD_MAX || (length > (int64_t)BODY_MAX && in->expect.p);
-    if (length > (int64_t)BODY_MAX)
-        return fail(&x->cx, TOO_LARGE, "The request body is larger than %zu bytes", BODY_MAX);
+    int64_t max = body_max(x);
+    x->must_close = length > max + DISCARD_MAX || (length > max && in->expect.p);
+    if (length > max)
+        return fail(&x->cx, TOO_LARGE, "The request body is larger than %lld bytes",
+                    (long long)max);
     return ERR_NONE;
 }
 
@@ -138,6 +149,11 @@ enum err_code guard_headers(struct exchange *x)
     x->event.agent = x->in.user_agent;
     x->rq.if_match = x->in.if_match;
     x->rq.if_none_match = x->in.if_none_match;
+    x->rq.content_type = x->in.content_type;
+    x->rq.cookie = x->in.cookie;
+    x->rq.is_secure = x->srv->tls || str_starts(x->srv->conf->public_url, STR("https://"));
+    x->rq.caller.ip = x->event.ip;
+    x->rq.caller.agent = x->event.agent.p ? x->event.agent : STR("");
     return framing_check(x);
 }
 
@@ -153,10 +169,15 @@ static const char *method_word(struct str method)
     return "OTHER";
 }
 
-enum err_code guard_route(struct exchange *x)
+void guard_find(struct exchange *x)
 {
     struct req *rq = &x->rq;
     rq->route = router_find(rq->method, rq->path, rq->params, &x->allow, &x->cx.arena);
+}
+
+enum err_code guard_route(struct exchange *x)
+{
+    struct req *rq = &x->rq;
     if (rq->route) {
         x->event.endpoint = rq->route->path;
         x->event.method = rq->route->method;
@@ -179,6 +200,22 @@ static bool bearer(struct str header, struct str *secret)
     return true;
 }
 
+static enum err_code slug_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    const struct exchange *x = arg;
+    struct rec_num found;
+    caller_scope(db, &x->rq.caller);
+    return db_one(cx, db, &rec_num, "SELECT 1 AS n FROM team WHERE id = $1 AND slug = $2",
+                  ARGS(VT(x->rq.caller.team_id), VT(x->in.team)), &found);
+}
+
+/* A key acts in its own team; naming that one by its slug is allowed and rare, so it may read. */
+static enum err_code key_team(struct exchange *x)
+{
+    enum err_code e = store_read(&x->cx, x->srv->app->store, slug_unit, x);
+    return e == ERR_NOT_FOUND ? fail(&x->cx, NOT_FOUND, "This key has no such team") : e;
+}
+
 enum err_code guard_auth(struct exchange *x)
 {
     const struct route *r = x->rq.route;
@@ -194,9 +231,17 @@ enum err_code guard_auth(struct exchange *x)
     };
     if (!bearer(x->in.authorization, &q.secret))
         q.secret = STR("");
-    enum err_code e = token_dir_auth(&x->cx, x->srv->app->tokens, &q, &x->rq.caller, &x->limit);
-    x->event.team_id = x->rq.caller.team_id;
-    x->event.token_id = x->rq.caller.token_id;
+    struct caller *who = &x->rq.caller;
+    enum err_code e = token_dir_auth(&x->cx, x->srv->app->tokens, &q, who, &x->limit);
+    who->ip = x->event.ip;
+    who->agent = x->event.agent.p ? x->event.agent : STR("");
+    who->is_own_only = r && r->flags & ROUTE_V0;
+    x->event.team_id = who->team_id;
+    x->event.token_id = who->token_id;
+    if (!e && r && r->flags & ROUTE_USER)
+        return ctx_fail_plain(&x->cx, ERR_USER_REQUIRED);
+    if (!e && x->in.team.n && !str_eq(x->in.team, who->team_id))
+        return key_team(x);
     return e;
 }
 
@@ -276,7 +321,7 @@ static enum err_code guard_body(struct exchange *x)
     x->rq.json = json_read(&x->cx, buf_view(&x->body));
     if (!x->rq.json)
         return x->cx.err;
-    if (x->srv->conf->usage_payload)
+    if (x->srv->conf->usage_payload && x->is_counted)
         x->event.payload = usage_redact(&x->cx, x->rq.json, buf_view(&x->body));
     if (!r->body)
         return ERR_NONE;
@@ -289,7 +334,7 @@ static enum err_code guard_idempotency(struct exchange *x)
 {
     struct str key = x->in.idempotency_key;
     struct arena *a = &x->cx.arena;
-    if (!key.p || !str_eq(x->rq.method, STR("POST")))
+    if (!key.p || !route_keeps_answer(x->rq.route))
         return ERR_NONE;
     bool is_fine = key.n >= 1 && key.n <= IDEM_KEY_MAX;
     for (size_t i = 0; is_fine && i < key.n; i++)

@@ -119,6 +119,8 @@ static void render_error(struct exchange *x)
     rp->n_headers = 0;
     rp->encoding = NULL;
     rp->file = STR_NONE;
+    spool_close(rp->spool);
+    rp->spool = NULL;
     rp->content_type = is_v0(x) ? "application/json" : "application/problem+json";
     buf_init(&rp->body, &x->cx.arena, ERROR_BODY_MAX);
     error_body(x, &rp->body);
@@ -227,6 +229,24 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
         MHD_add_response_header(r, "Connection", "close");
 }
 
+/* A spool's file is sent piece by piece and closed by libmicrohttpd; a body stays in the arena. */
+static struct MHD_Response *make_response(struct exchange *x)
+{
+    struct reply *rp = &x->rp;
+    if (rp->spool) {
+        uint64_t size = (uint64_t)spool_size(rp->spool);
+        struct MHD_Response *r = MHD_create_response_from_fd64(size, spool_fd(rp->spool));
+        if (r)
+            spool_take(rp->spool);
+        rp->spool = r ? NULL : rp->spool;
+        return r;
+    }
+    gzip_apply(x);
+    struct str body = rp->file.p ? rp->file : buf_view(&rp->body);
+    return MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p,
+                                           MHD_RESPMEM_PERSISTENT);
+}
+
 enum MHD_Result reply_send(struct exchange *x)
 {
     if (x->has_claim) /* before the answer is out: whoever has read it may send the same key again at once */
@@ -236,14 +256,12 @@ enum MHD_Result reply_send(struct exchange *x)
         render_error(x);
     if (fault_hit(FAULT_SEND))
         return MHD_NO;
-    gzip_apply(x);
-    struct str body = x->rp.file.p ? x->rp.file : buf_view(&x->rp.body);
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(body.n, (void *)(uintptr_t)body.p, MHD_RESPMEM_PERSISTENT);
+    int64_t size = x->rp.spool ? spool_size(x->rp.spool) : 0;
+    struct MHD_Response *r = make_response(x);
     if (!r)
         return MHD_NO;
     add_headers(x, r);
-    conn_deadline(x->conn, x->srv->conf->send_timeout_s);
+    conn_deadline(x->conn, x->srv->conf->send_timeout_s + size / SLOWEST_BYTES_S);
     enum MHD_Result ok = MHD_queue_response(x->mhd, (unsigned)x->rp.status, r);
     MHD_destroy_response(r);
     x->state = X_SENT;

@@ -135,6 +135,8 @@ enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *
     if (!e)
         e = conns_start(cx, s);
     if (!e)
+        e = slow_start(cx, conf->slow_threads, &s->slow);
+    if (!e)
         e = daemon_start(cx, s);
     if (e) {
         server_stop(s);
@@ -183,6 +185,7 @@ void server_stop(struct server *s)
     } else if (s->listen_fd > 0) {
         close(s->listen_fd);
     }
+    slow_stop(s->slow);
     conns_stop(s);
     tls_close(s->tls);
     metrics_bind(NULL);

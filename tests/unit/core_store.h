@@ -10,10 +10,13 @@
 #define TOKEN_A "01900000-0000-7000-8000-00000000000a"
 #define TOKEN_B "01900000-0000-7000-8000-00000000000b"
 
-static const struct caller alice = {
-    { TEAM, 36 }, { TOKEN_A, 36 }, { "alice", 5 }, SCOPES_DEFAULT
-};
-static const struct caller bob = { { TEAM, 36 }, { TOKEN_B, 36 }, { "bob", 3 }, SCOPES_DEFAULT };
+#define KEY_CALLER(id, shown)                                                                      \
+    {                                                                                              \
+        .team_id = { TEAM, 36 }, .token_id = { id, 36 },                                           \
+        .token_name = { shown, sizeof(shown) - 1 }, .scopes = SCOPES_DEFAULT                       \
+    }
+static const struct caller alice = KEY_CALLER(TOKEN_A, "alice");
+static const struct caller bob = KEY_CALLER(TOKEN_B, "bob");
 
 static inline int core_setup(void **state)
 {
@@ -61,7 +64,7 @@ static inline struct ticket ticket_made(struct ctx *cx, struct db *db, const str
     struct ticket t = { .version = 0 };
 
     REC_SET(&in, title);
-    ticket_scope(db, who);
+    caller_scope(db, who);
     assert_int_equal(ticket_create(cx, db, who, &in, &t), ERR_NONE);
     return t;
 }

@@ -54,10 +54,10 @@ UNIT_TEST(test_only_the_own_live_ticket_takes_comments)
     struct comment c;
     struct page page;
 
-    ticket_scope(db, &bob);
+    caller_scope(db, &bob);
     assert_fails(comment_create(cx, db, &bob, t.id, &in, &c), ERR_NOT_OWNER);
     assert_fails(comment_list(cx, db, &bob, t.id, &q, key, &page), ERR_NOT_FOUND);
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_fails(
         comment_create(cx, db, &alice, STR("01900000-0000-7000-8000-0000000000ff"), &in, &c),
         ERR_NOT_FOUND);

@@ -23,7 +23,7 @@ static bool is_known(struct ctx *cx, struct db *db, const struct caller *who, co
 {
     bool found = true;
 
-    ticket_scope(db, who);
+    caller_scope(db, who);
     assert_ok(idem_find(cx, db, who, i, &found, a));
     return found;
 }
@@ -47,7 +47,7 @@ UNIT_TEST(test_another_body_is_refused)
     bool found = true;
 
     other.fingerprint[31] = 1;
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(idem_keep(cx, db, &alice, &request, &created));
     assert_fails(idem_find(cx, db, &alice, &other, &found, &a), ERR_IDEMPOTENCY_REUSED);
     assert_false(found);
@@ -60,7 +60,7 @@ UNIT_TEST(test_token_route_and_key_each_make_it_another_request)
 
     route.route = STR("POST /v1/tickets/bulk");
     word.key = STR("key-2");
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(idem_keep(cx, db, &alice, &request, &created));
     assert_false(is_known(cx, db, &alice, &route, &a));
     assert_false(is_known(cx, db, &alice, &word, &a));
@@ -70,7 +70,7 @@ UNIT_TEST(test_token_route_and_key_each_make_it_another_request)
 
 UNIT_TEST(test_a_second_keeper_is_told_to_wait)
 {
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(idem_keep(cx, db, &alice, &request, &created));
     assert_int_equal(idem_keep(cx, db, &alice, &request, &created), ERR_IDEMPOTENCY_RUNNING);
     assert_true(cx->retry_after_s > 0);
@@ -81,7 +81,7 @@ UNIT_TEST(test_answers_live_for_a_day)
     struct idem_answer a, second = created;
     int64_t gone = -1;
 
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(idem_keep(cx, db, &alice, &request, &created));
     clock_shift_ms(IDEM_TTL_MS - 60000);
     assert_true(is_known(cx, db, &alice, &request, &a));
@@ -105,7 +105,7 @@ UNIT_TEST(test_the_purge_goes_in_steps)
     struct idem i = request;
     int64_t gone = 0;
 
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     for (int k = 0; k < 501; k++) {
         i.key = str_printf(&cx->arena, "k%d", k);
         assert_ok(idem_keep(cx, db, &alice, &i, &created));

@@ -201,9 +201,10 @@ static void check_responses(const struct route *r, json_t *op)
     assert_int_equal(json_object_get(all, "304") != NULL,
                      r->flags & ROUTE_ETAG && !strcmp(r->method, "GET"));
     assert_int_equal(json_object_get(all, "412") != NULL, (r->flags & ROUTE_IF_MATCH) != 0);
-    assert_int_equal(json_object_get(all, "429") != NULL, !(r->flags & ROUTE_PUBLIC));
+    assert_int_equal(json_object_get(all, "429") != NULL,
+                     !(r->flags & ROUTE_PUBLIC) || r->flags & ROUTE_THROTTLED);
     assert_int_equal(json_is_array(json_object_get(op, "security")),
-                     (r->flags & ROUTE_PUBLIC) != 0);
+                     (r->flags & (ROUTE_PUBLIC | ROUTE_USER | ROUTE_V0)) != 0);
     json_object_foreach(all, status, one) {
         const char *text = json_string_value(json_object_get(one, "description"));
 

@@ -13,7 +13,7 @@
 
 enum { THREADS = 6, KEYS = 11, TURNS = 20000 };
 
-static const struct caller who = { { "t", 1 }, { "k", 1 }, { "n", 1 }, 0 };
+static const struct caller who = { .team_id = { "t", 1 }, .token_id = { "k", 1 } };
 static struct idem keys[KEYS];
 static atomic_int holders[KEYS];
 static atomic_int entered[KEYS];

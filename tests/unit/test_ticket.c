@@ -56,7 +56,7 @@ UNIT_TEST(test_an_empty_description_is_a_value)
     struct ticket_new in = { .title = STR("x"), .description = STR("") };
     struct ticket t;
 
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(ticket_create(cx, db, &alice, &in, &t));
     assert_ok(ticket_get(cx, db, &alice, t.id, &t));
     assert_non_null(t.description.p);
@@ -99,14 +99,14 @@ UNIT_TEST(test_another_token_sees_nothing_and_changes_nothing)
 {
     struct ticket made = ticket_made(cx, db, &alice, "mine"), t;
 
-    ticket_scope(db, &bob);
+    caller_scope(db, &bob);
     assert_fails(ticket_get(cx, db, &bob, made.id, &t), ERR_NOT_FOUND);
     assert_fails(ticket_get_own(cx, db, &bob, made.id, &t), ERR_NOT_OWNER);
     assert_fails(change(cx, db, &bob, made.id, "{\"title\":\"his\"}", &t), ERR_NOT_OWNER);
     assert_fails(ticket_delete(cx, db, &bob, made.id, NULL), ERR_NOT_OWNER);
     assert_fails(ticket_get_own(cx, db, &bob, STR("01900000-0000-7000-8000-0000000000ff"), &t),
                  ERR_NOT_FOUND);
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(ticket_get(cx, db, &alice, made.id, &t));
     assert_str(t.title, "mine");
     assert_int_equal(t.version, 1);
@@ -118,7 +118,7 @@ UNIT_TEST(test_another_team_learns_nothing)
     struct ticket made = ticket_made(cx, db, &alice, "mine"), t;
 
     stranger.team_id = STR("00000000-0000-7000-8000-000000000002");
-    ticket_scope(db, &stranger);
+    caller_scope(db, &stranger);
     assert_fails(ticket_get_own(cx, db, &stranger, made.id, &t), ERR_NOT_FOUND);
     assert_fails(ticket_delete(cx, db, &stranger, made.id, NULL), ERR_NOT_FOUND);
 }
@@ -271,7 +271,7 @@ UNIT_TEST(test_a_ticket_born_resolved_needs_the_scope)
 
     plain.scopes = SCOPE(TICKETS_WRITE);
     REC_SET(&in, status);
-    ticket_scope(db, &plain);
+    caller_scope(db, &plain);
     assert_fails(ticket_create(cx, db, &plain, &in, &t), ERR_INSUFFICIENT_SCOPE);
     assert_ok(ticket_create(cx, db, &alice, &in, &t));
     assert_str(t.status, "closed");
@@ -285,7 +285,7 @@ UNIT_TEST(test_the_document_form_ignores_what_it_does_not_know)
     struct ticket t;
 
     assert_ok(rec_decode(cx, &rec_ticket_v0_in, j, REC_IGNORE_UNKNOWN, STR_NONE, &in));
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(ticket_create(cx, db, &alice, &in, &t));
     assert_str(t.status, "open");
     assert_str(t.priority, "medium");

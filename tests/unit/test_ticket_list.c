@@ -156,7 +156,7 @@ UNIT_TEST(test_search_is_literal_and_ignores_case)
     struct ticket_new in = { .title = STR("plain"), .description = STR("50%_off \\ Now") };
     struct ticket t;
 
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     assert_ok(ticket_create(cx, db, &alice, &in, &t));
     ticket_made(cx, db, &alice, "Other Title");
     assert_int_equal(count(cx, db, "q=0%_O"), 1);
@@ -252,7 +252,7 @@ UNIT_TEST(test_a_page_of_huge_tickets_ends_early)
     int pages = 0;
 
     memset(text, 'd', n);
-    ticket_scope(db, &alice);
+    caller_scope(db, &alice);
     for (int i = 0; i < 60; i++) {
         struct ticket_new in = { .title = STR("x"), .description = { text, n } };
         struct ticket t;

@@ -1,0 +1,4 @@
+/* /v1/teams. */
+#include "routes.h"
+
+const struct route_table routes_teams = { NULL, 0 };

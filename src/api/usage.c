@@ -1,0 +1,4 @@
+/* /v1/usage: analytics. */
+#include "routes.h"
+
+const struct route_table routes_usage = { NULL, 0 };

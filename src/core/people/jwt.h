@@ -1,0 +1,35 @@
+/* Bearer JWTs of one configured outside issuer (RFC 7519, RFC 8725): signature and claims.
+ *
+ * Either a shared secret (HS256 alone) or a JWK set (RS256 and ES256 alone), never both: which
+ * algorithm a key takes is decided by our settings, not by the token. A thread reads the key set
+ * again every 5 minutes, and soon after a token names a key id that is not in it (at most once in
+ * 10 seconds). Verifying does no I/O. */
+#ifndef TESSERA_CORE_PEOPLE_JWT_H
+#define TESSERA_CORE_PEOPLE_JWT_H
+
+#include "../../base/ctx.h"
+
+struct jwt;
+struct jwt_conf {
+    struct str issuer, audience;
+    struct str secret; /* HS256, at least 32 bytes; or STR_NONE */
+    struct str jwks;   /* https:// address or a file; or STR_NONE */
+    int64_t skew_s;
+};
+struct jwt_claims {
+    struct str issuer, subject; /* never empty */
+    struct str email;           /* STR_NONE when absent */
+    struct str name;            /* STR_NONE when absent */
+    bool email_is_verified;
+};
+
+/* USAGE errors name the setting. */
+enum err_code jwt_open(struct ctx *cx, const struct jwt_conf *conf, struct jwt **out);
+enum err_code jwt_start(struct ctx *cx, struct jwt *j); /* the thread; a file is read here */
+void jwt_close(struct jwt *j);                          /* ends the thread; NULL is fine */
+/* Does the text look like a JWT (three base64url parts) rather than an API key? */
+bool jwt_is_like(struct str token);
+/* INVALID_TOKEN with a sentence for each refusal. Texts live in cx. Any thread. */
+enum err_code jwt_verify(struct ctx *cx, struct jwt *j, struct str token, struct jwt_claims *out);
+
+#endif

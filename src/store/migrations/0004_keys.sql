@@ -1,0 +1,1 @@
+-- API keys: named limits, grace, display.

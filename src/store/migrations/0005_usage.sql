@@ -1,0 +1,1 @@
+-- Usage by country, older requests.
