@@ -1,6 +1,8 @@
 -- The load of one wrk run. wrk passes what follows "--": MODE TOKEN CONNECTIONS HOLD_MS [IDS]
 --   create   POST one constant ticket
 --   get      GET the tickets whose ids stand in the file IDS, one a line, in turn
+--   post     POST to the path that the first line of the file IDS names the body of its second line
+--   paths    GET the paths in the file IDS, one a line, in turn
 --
 -- In mode create each connection waits HOLD_MS before its first request. Node accepts one
 -- connection per turn of its loop; without the wait its first requests queue for up to a second
@@ -39,10 +41,33 @@ local function get_tickets(file)
     end
 end
 
+local function post_file(file)
+    local lines = io.lines(file)
+    wrk.method = "POST"
+    wrk.path = lines()
+    wrk.body = lines()
+    wrk.headers["Content-Type"] = "application/json"
+end
+
+local function get_paths(file)
+    local requests, turn = {}, 0
+    for path in io.lines(file) do
+        requests[#requests + 1] = wrk.format("GET", path)
+    end
+    function request()
+        turn = turn % #requests + 1
+        return requests[turn]
+    end
+end
+
 function init(args)
     wrk.headers["Authorization"] = "Bearer " .. args[2]
     if args[1] == "create" then
         post_tickets(tonumber(args[3]), tonumber(args[4]))
+    elseif args[1] == "post" then
+        post_file(args[5])
+    elseif args[1] == "paths" then
+        get_paths(args[5])
     else
         get_tickets(args[5])
     end

@@ -105,13 +105,14 @@ class Soak:
         worker.ledger.rows_before = used
 
     def fuzz(self, seconds):
-        token = self.server.new_token("schemas", rate_limit=LIMIT)
-        fuzz = SchemaFuzz(self.server, self.stage.document, token["token"], self.dice.random())
-        for text in fuzz.run(seconds):
-            self.stage.complain(text)
-        fuzz.connection.close()
-        self.say(f"{fuzz.requests} requests from schemas, {fuzz.good} of them good, "
-                 f"{len(fuzz.statuses)} kinds of answers")
+        for as_owner in (False, True):
+            fuzz = SchemaFuzz(self.server, self.stage.document, self.dice.random(), as_owner)
+            for text in fuzz.run(seconds / 2):
+                self.stage.complain(text)
+            fuzz.connection.close()
+            who = "an owner" if as_owner else "a key"
+            self.say(f"{fuzz.requests} requests from schemas by {who}, {fuzz.good} of them good, "
+                     f"{len(fuzz.statuses)} kinds of answers")
 
     def load(self, seconds):
         end = time.monotonic() + seconds
@@ -209,6 +210,7 @@ def soak_one(args, backend, seconds):
             database = cluster.create().new_database()
         server = Server(backend, database, {"TESSERA_BAD_TOKEN_LIMIT": "0",
                                             "TESSERA_LOG_LEVEL": "warn"})
+        server.env["TESSERA_ATTACHMENT_DIR"] = os.path.join(server.dir, "attachments")
         stack.callback(server.close)
         soak = Soak(args, server, seconds)
         try:

@@ -12,9 +12,10 @@ trap 'rm -rf "$new"' EXIT
 "$binary" openapi >"$new/openapi.json"
 "$binary" errors --markdown >"$new/errors.md"
 "$binary" config --markdown >"$new/config.md"
+"$binary" roles --markdown >"$new/roles.md"
 
 status=0
-for page in openapi.json errors.md config.md; do
+for page in openapi.json errors.md config.md roles.md; do
     cmp -s "$new/$page" "docs/$page" && continue
     if [ "$mode" = write ]; then
         mkdir -p docs

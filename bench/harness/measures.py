@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 
-from . import load, make_loaded, proc
+from . import admin, load, make_loaded, proc
 from .postgres import Postgres
 from .servers import FastifyPostgres, FastifySqlite, Nginx, TesseraPostgres, TesseraSqlite
 
@@ -246,4 +246,6 @@ MEASURES = {
     "loaded": measure_loaded,
     "stats": measure_stats,
     "idle": measure_idle,
+    "limits": admin.measure_limits,
+    "verify": admin.measure_verify,
 }

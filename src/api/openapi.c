@@ -254,7 +254,8 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_IDEMPOTENCY_REUSED: return route_keeps_answer(r);
     case ERR_PRECONDITION_FAILED: return r->flags & ROUTE_IF_MATCH;
     case ERR_UNSUPPORTED_MEDIA: return has_body && !is_v0;
-    case ERR_UNAVAILABLE: return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC;
+    case ERR_UNAVAILABLE:
+        return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC || is_for_users(r);
     case ERR_NONE:
     case ERR_METHOD_NOT_ALLOWED:
     case ERR_USAGE:

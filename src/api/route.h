@@ -20,6 +20,7 @@
 
 struct jwt;      /* core/people/jwt.h: the outside issuer's keys, or NULL */
 struct throttle; /* core/people/throttle.h: failed sign-ins */
+struct mailer;   /* core/people/mail.h: mails on their way, or NULL */
 struct geo;      /* core/geo.h: countries of addresses, or NULL */
 struct blobs;    /* core/crm/blob.h: the store of attachments */
 
@@ -30,6 +31,7 @@ struct app { /* what lives as long as the server; read-only after start */
     struct cursor_key cursor_key;
     struct jwt *jwt;
     struct throttle *throttle;
+    struct mailer *mailer;
     struct geo *geo;
     struct blobs *blobs;
     const struct conf *conf;          /* settings: api/settings.h */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
+static const char *const jwt_roles[] = { "viewer", "agent", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 
 #define S(key, member, type, flags, def, doc)                                                      \
@@ -107,7 +108,10 @@ static const struct conf_row rows[] = {
       "and when a token names a new key."),
     N("jwt_skew_s", jwt_skew_s, "60", 0, 600,
       "How far the issuer's clock may be off when times of a token are checked, in seconds."),
-    S("jwt_role", jwt_role, CONF_STR, 0, NULL,
+    { "jwt_trust_email", CONF_BOOL, 0, offsetof(struct conf, jwt_trust_email), "false", 0, 0, NULL,
+      "Take the issuer's e-mail addresses as verified even when the token does not say so: only for "
+      "issuers that sign nobody in before the address is confirmed (Supabase with Confirm email)." },
+    W("jwt_role", jwt_role, 0, NULL, jwt_roles,
       "viewer or agent: a verified user of the issuer whom nobody knows yet is added to the default "
       "team with it; unset: unknown users are refused."),
     S("geo_database", geo_database, CONF_STR, 0, NULL,

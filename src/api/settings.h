@@ -22,7 +22,7 @@ struct conf {
     int64_t session_idle_minutes, session_max_hours, sign_in_limit;
     struct str smtp_url, smtp_from, smtp_user, smtp_password;
     struct str jwt_issuer, jwt_audience, jwt_secret, jwt_jwks, jwt_role;
-    int64_t jwt_skew_s;
+    int64_t jwt_skew_s, jwt_trust_email;
     struct str geo_database;
     struct str attachment_dir, attachment_types;
     int64_t attachment_max_mb;

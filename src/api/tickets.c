@@ -184,7 +184,8 @@ static const struct route routes[] = {
       .id = "listTickets",
       .tag = TAG,
       .summary = "List tickets",
-      .doc = "The tickets of this token, page by page. Follow next_cursor until it is null." },
+      .doc = "An API key sees the tickets that it created, users and keys with admin:full those of "
+             "their team. Page by page: follow next_cursor until it is null." },
     { .method = "POST",
       .path = "/v1/tickets",
       .scope = SCOPE(TICKETS_WRITE),
@@ -240,10 +241,9 @@ static const struct route routes[] = {
       .id = "updateTicket",
       .tag = TAG,
       .summary = "Change a ticket",
-      .doc = "JSON merge patch (RFC 7396): given fields change, null clears description, category "
-             "and metadata. metadata is merged "
-             "at every depth. A status to or from resolved and closed needs the scope "
-             "tickets:resolve." },
+      .doc = "JSON merge patch (RFC 7396): given fields change, null clears what may be null. "
+             "metadata is merged at every depth, tags are replaced. A status to or from resolved "
+             "and closed needs the scope tickets:resolve." },
     { .method = "DELETE",
       .path = "/v1/tickets/{ticket_id}",
       .scope = SCOPE(TICKETS_WRITE),

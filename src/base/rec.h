@@ -48,7 +48,7 @@ struct field {
     const char *const *words; /* NULL-terminated */
     const char *doc;          /* one sentence for OpenAPI */
     const char *example;      /* JSON text or NULL */
-    const struct rec *of;     /* F_REC, F_RECS: the objects inside (their own nesting: F_REC, F_RECS) */
+    const struct rec *of; /* F_REC, F_RECS: the objects inside (their own nesting: F_REC, F_RECS) */
 };
 
 struct rec_bits {

@@ -16,6 +16,7 @@
 #include "json.h"
 
 #define REC_FIELDS_MAX 64                  /* one presence bit each */
+#define REC_SIZE_MAX (REC_FIELDS_MAX * 8)  /* hence the largest struct */
 #define OBJECT_TEXT_MAX ((int64_t)8 << 20) /* F_OBJECT and F_STRS when the table gives no bytes */
 #define NAME_SHOWN_MAX 100                 /* bytes of an unknown name in a sentence */
 
@@ -143,18 +144,6 @@ static void take_int(struct decoder *d, const struct field *f, int64_t v)
     rec_put_int(f, d->out, v);
 }
 
-static bool has_control(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c == 0x7F)
-            return true;
-        if (c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0) /* U+0080 to U+009F */
-            return true;
-    }
-    return false;
-}
-
 /* s is valid UTF-8 without U+0000. */
 static void take_string(struct decoder *d, const struct field *f, struct str s)
 {
@@ -167,7 +156,7 @@ static void take_string(struct decoder *d, const struct field *f, struct str s)
         problem_count(d, f, "be at most", f->max, "character");
     } else if (f->min > 0 && str_chars(s) < (size_t)f->min) {
         problem_count(d, f, "be at least", f->min, "character");
-    } else if ((f->flags & F_SINGLE_LINE) && has_control(s)) {
+    } else if ((f->flags & F_SINGLE_LINE) && !str_is_single_line(s)) {
         problem(d, ERR_INVALID_FIELD, f, "must not contain control characters");
     } else {
         rec_put_text(f, d->out, s);
@@ -283,7 +272,8 @@ static bool count_fits(struct decoder *d, const struct field *f, size_t n)
  * kept is the text as sent. False when it has a problem. */
 static bool is_sound(struct decoder *d, const struct field *f, json_t *v, struct str name)
 {
-    void *scratch = arena_zalloc(&d->cx->arena, f->of->size);
+    _Alignas(max_align_t) char scratch[REC_SIZE_MAX];
+    BUG_IF(f->of->size > sizeof scratch);
     enum err_code e = rec_decode(d->cx, f->of, v, d->mode & ~(unsigned)REC_PATCH, name, scratch);
     if (e && !d->first)
         d->first = e;
@@ -296,17 +286,23 @@ static void take_rec(struct decoder *d, const struct field *f, json_t *v)
         take_json_text(d, f, v, OBJECT_TEXT_MAX);
 }
 
+/* Stops when the arena is full: a small body can hold very many small objects. */
 static void take_recs(struct decoder *d, const struct field *f, json_t *v)
 {
     struct str name = prefixed(d, str_of(f->name));
+    size_t n = json_array_size(v);
     bool are_sound = true;
-    size_t i;
-    json_t *item;
 
-    if (!count_fits(d, f, json_array_size(v)))
+    if (!count_fits(d, f, n))
         return;
-    json_array_foreach(v, i, item) are_sound &=
-        is_sound(d, f, item, str_printf(&d->cx->arena, STR_FMT "[%zu]", STR_ARG(name), i));
+    for (size_t i = 0; i < n; i++) {
+        struct str item = str_printf(&d->cx->arena, STR_FMT "[%zu]", STR_ARG(name), i);
+        are_sound &= is_sound(d, f, json_array_get(v, i), item);
+        if (!ctx_ok(d->cx)) {
+            d->first = d->first ? d->first : d->cx->err;
+            return;
+        }
+    }
     if (are_sound)
         take_json_text(d, f, v, OBJECT_TEXT_MAX);
 }

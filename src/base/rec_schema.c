@@ -124,12 +124,19 @@ static void write_inner(struct buf *b, const struct field *f, bool is_reply, boo
     buf_char(b, '}');
 }
 
+/* Any value; null in a body means that the field is not given. */
+static void write_any(struct buf *b, const struct field *f, bool is_nullable)
+{
+    buf_lit(b, is_nullable ? "{"
+                           : "{\"type\":[\"object\",\"array\",\"string\",\"number\",\"boolean\"]");
+    write_doc(b, f, !is_nullable);
+    buf_char(b, '}');
+}
+
 static void write_field(struct buf *b, const struct field *f, bool is_reply, bool is_nullable)
 {
-    if (f->type == F_JSON) { /* no word of the schema: any value */
-        buf_char(b, '{');
-        write_doc(b, f, false);
-        buf_char(b, '}');
+    if (f->type == F_JSON) {
+        write_any(b, f, is_reply || is_nullable);
         return;
     }
     if (f->of) {

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -36,18 +37,52 @@ static int file_without_name(const char *dir, struct ctx *cx)
     return fd;
 }
 
-enum err_code spool_open(struct ctx *cx, struct str dir, struct spool **out)
+static enum err_code open_failed(struct ctx *cx, struct str where)
 {
-    int fd = file_without_name(str_cstr(&cx->arena, dir), cx);
-    if (fd < 0) {
-        log_error(NULL, "spool.open_failed", KVS("dir", dir), KVC("why", strerror(errno)));
-        return ctx_fail_plain(cx, ERR_UNAVAILABLE);
-    }
+    log_error(NULL, "spool.open_failed", KVS("where", where), KVC("why", strerror(errno)));
+    return ctx_fail_plain(cx, ERR_UNAVAILABLE);
+}
+
+static struct spool *spool_of(int fd)
+{
     struct spool *s = calloc(1, sizeof *s);
     BUG_IF(!s);
     s->fd = fd;
     s->sha = EVP_MD_CTX_new();
     BUG_IF(!s->sha || !EVP_DigestInit_ex(s->sha, EVP_sha256(), NULL));
+    return s;
+}
+
+enum err_code spool_open(struct ctx *cx, struct str dir, struct spool **out)
+{
+    int fd = file_without_name(str_cstr(&cx->arena, dir), cx);
+    if (fd < 0)
+        return open_failed(cx, dir);
+    *out = spool_of(fd);
+    return ERR_NONE;
+}
+
+enum err_code spool_create(struct ctx *cx, struct str path, struct spool **out)
+{
+    int fd = open(str_cstr(&cx->arena, path), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+                  0600);
+    if (fd < 0)
+        return open_failed(cx, path);
+    *out = spool_of(fd);
+    return ERR_NONE;
+}
+
+enum err_code spool_adopt(struct ctx *cx, int fd, struct spool **out)
+{
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return ctx_fail_plain(cx, ERR_UNAVAILABLE);
+    }
+    struct spool *s = calloc(1, sizeof *s);
+    BUG_IF(!s);
+    s->fd = fd;
+    s->size = st.st_size;
     *out = s;
     return ERR_NONE;
 }

@@ -13,6 +13,11 @@ struct spool;
 
 /* UNAVAILABLE when the folder cannot take a file. */
 enum err_code spool_open(struct ctx *cx, struct str dir, struct spool **out);
+/* A new file of that name, which must not be there: it stays when the spool is closed. */
+enum err_code spool_create(struct ctx *cx, struct str path, struct spool **out);
+/* A file that is open for reading becomes a finished spool of its whole size; the descriptor is the
+ * spool's from now on, on failure too. Its SHA-256 is not known. */
+enum err_code spool_adopt(struct ctx *cx, int fd, struct spool **out);
 /* Append. False when the disk is full or failed: then every later call fails too. */
 bool spool_add(struct spool *s, const void *p, size_t n);
 bool spool_str(struct spool *s, struct str text);

@@ -210,6 +210,18 @@ bool str_is_utf8(struct str s)
     return true;
 }
 
+bool str_is_single_line(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == 0x7F)
+            return false;
+        if (c == 0xC2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xA0) /* U+0080 to U+009F */
+            return false;
+    }
+    return true;
+}
+
 size_t str_chars(struct str s)
 {
     size_t chars = 0;

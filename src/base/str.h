@@ -38,6 +38,8 @@ struct str str_printf(struct arena *a, const char *fmt, ...) __attribute__((form
 bool str_to_i64(struct str s, int64_t *out);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, <= U+10FFFF). */
 bool str_is_utf8(struct str s);
+/* No control character (U+0000–U+001F, U+007F–U+009F); s must be valid UTF-8. */
+bool str_is_single_line(struct str s);
 /* Number of Unicode code points; s must be valid UTF-8. */
 size_t str_chars(struct str s);
 

@@ -7,6 +7,7 @@
 
 #include "../api/openapi.h"
 #include "../base/clock.h"
+#include "../core/audit.h"
 #include "../core/token.h"
 #include "../core/usage.h"
 
@@ -44,6 +45,7 @@ static enum err_code open_store(struct cli *c, struct store **out)
                                .pg_writers = 1,
                                .pg_readers = 1,
                                .queue_max = c->conf.queue_max };
+    audit_setup(c->conf.master_key);
     enum err_code e = store_open(c->cx, &conf, out);
     if (!e)
         arena_defer(&c->cx->arena, close_store, *out);

@@ -53,9 +53,20 @@ enum err_code cmd_backup(struct cli *c);
 enum err_code cmd_openapi(struct cli *c);
 enum err_code cmd_errors(struct cli *c);
 enum err_code cmd_config(struct cli *c);
+enum err_code cmd_roles(struct cli *c);
+enum err_code cmd_audit_verify(struct cli *c);
+enum err_code cmd_audit_export(struct cli *c);
 enum err_code cmd_version(struct cli *c);
 enum err_code cmd_stats(struct cli *c);
 enum err_code cmd_user_create(struct cli *c);
+enum err_code cmd_user_list(struct cli *c);
+enum err_code cmd_user_reset_link(struct cli *c);
+enum err_code cmd_user_role(struct cli *c);
+enum err_code cmd_user_disable(struct cli *c);
+enum err_code cmd_user_enable(struct cli *c);
+enum err_code cmd_user_totp_off(struct cli *c);
+enum err_code cmd_team_create(struct cli *c);
+enum err_code cmd_team_list(struct cli *c);
 enum err_code cmd_token_create(struct cli *c);
 enum err_code cmd_token_list(struct cli *c);
 enum err_code cmd_token_show(struct cli *c);
@@ -64,8 +75,10 @@ enum err_code cmd_token_disable(struct cli *c);
 enum err_code cmd_token_regenerate(struct cli *c);
 enum err_code cmd_token_delete(struct cli *c);
 
+extern const struct option_row options_user_list[], options_user_role[];
+extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
 extern const struct option_row options_token_create[], options_token_regenerate[],
     options_token_delete[], options_json[], options_user_create[], options_config[],
-    options_errors[], options_stats[], options_none[];
+    options_errors[], options_stats[], options_none[], options_team_create[];
 
 #endif

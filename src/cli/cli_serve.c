@@ -2,7 +2,7 @@
  *
  * Start: database, migrations, usage recovery, token directory, limits from this hour's usage,
  * writers, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP:
- * certificates and log level again. */
+ * certificates, database of countries and log level again. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,9 +13,17 @@
 #include "../base/clock.h"
 #include "../base/crypt.h"
 #include "../base/log.h"
+#include "../core/audit.h"
+#include "../core/crm/blob.h"
+#include "../core/geo.h"
 #include "../core/idem.h"
-#include "../core/token.h"
-#include "../core/user.h"
+#include "../core/people/jwt.h"
+#include "../core/people/mail.h"
+#include "../core/people/session.h"
+#include "../core/people/throttle.h"
+#include "../core/people/user.h"
+#include "../core/seal.h"
+#include "../core/token_admin.h"
 #include "../http/server.h"
 #include "cli.h"
 
@@ -25,9 +33,14 @@ struct serve {
     struct cli *c;
     struct app app;
     struct store *store;
+    struct geo *geo;
     struct usage *usage;
     struct token_dir *tokens;
     struct server *server;
+    struct jwt *jwt;
+    struct blobs *blobs;
+    struct throttle *throttle;
+    struct mailer *mailer;
 };
 
 static void log_from(const struct conf *conf)
@@ -59,8 +72,9 @@ static enum err_code first_unit(struct ctx *cx, struct db *db, void *arg)
         return e;
     struct token_new in = { .name = STR("First token") };
     REC_SET(&in, name);
-    e = user_create(cx, db, STR(TEAM_DEFAULT), &f->user, &f->user_out);
-    return e ? e : token_create(cx, db, STR(TEAM_DEFAULT), &in, &f->token);
+    const struct caller cli = { .team_id = STR(TEAM_DEFAULT) };
+    e = user_create(cx, db, &cli, &f->user, &f->user_out);
+    return e ? e : key_create(cx, db, &cli, &in, &f->token);
 }
 
 static void first_print(const struct serve *s, const struct first *f)
@@ -101,19 +115,73 @@ static void preload(void *arg, struct str token_id, int64_t count)
     token_dir_preload(s->tokens, token_id, now - now % HOUR_MS, count);
 }
 
+static enum err_code open_jwt(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    struct jwt_conf jc = { .issuer = conf->jwt_issuer,
+                           .audience = conf->jwt_audience,
+                           .secret = conf->jwt_secret,
+                           .jwks = conf->jwt_jwks,
+                           .skew_s = conf->jwt_skew_s,
+                           .trusts_email = conf->jwt_trust_email };
+    return jwt_open(s->c->cx, &jc, &s->jwt);
+}
+
+static enum err_code open_mailer(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    struct mail_conf mc = { conf->smtp_url, conf->smtp_from, conf->smtp_user, conf->smtp_password,
+                            conf->public_url };
+    return mailer_open(s->c->cx, &mc, &s->mailer);
+}
+
+/* Beside the SQLite file unless the settings say otherwise; with PostgreSQL there is no such place. */
+static enum err_code open_blobs(struct serve *s)
+{
+    struct ctx *cx = s->c->cx;
+    const struct conf *conf = &s->c->conf;
+    struct str file = store_path(s->store);
+    struct blobs_conf bc = { .dir = conf->attachment_dir,
+                             .tmp_dir = conf->tmp_dir,
+                             .endpoint = conf->s3_endpoint,
+                             .region = conf->s3_region,
+                             .bucket = conf->s3_bucket,
+                             .access_key = conf->s3_access_key,
+                             .secret_key = conf->s3_secret_key };
+    if (!bc.dir.n && file.n)
+        bc.dir = str_printf(&cx->arena, STR_FMT ".attachments", STR_ARG(file));
+    return blobs_open(cx, &bc, &s->blobs);
+}
+
+static enum err_code open_usage(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    enum err_code e = geo_open(s->c->cx, conf->geo_database, &s->geo);
+    struct usage_conf uc = { conf->usage_detail_days, conf->usage_buffer, s->geo };
+    return e ? e : usage_open(s->c->cx, s->store, &uc, &s->usage);
+}
+
 static enum err_code start_data(struct serve *s)
 {
     struct ctx *cx = s->c->cx;
     const struct conf *conf = &s->c->conf;
     struct store_conf sc = { conf->database, conf->pg_writers, conf->pg_readers, conf->queue_max };
-    struct usage_conf uc = { conf->usage_detail_days, conf->usage_buffer };
     int applied = 0;
     int64_t now = clock_ms();
-    enum err_code e = store_open(cx, &sc, &s->store);
+    audit_setup(conf->master_key);
+    seal_setup(conf->master_key);
+    s->throttle = throttle_open(conf->master_key, conf->sign_in_limit);
+    enum err_code e = open_jwt(s);
+    if (!e)
+        e = open_mailer(s);
+    if (!e)
+        e = store_open(cx, &sc, &s->store);
     if (!e)
         e = store_migrate(cx, s->store, &applied);
     if (!e)
-        e = usage_open(cx, s->store, &uc, &s->usage);
+        e = open_blobs(s);
+    if (!e)
+        e = open_usage(s);
     if (!e)
         e = usage_recover(cx, s->usage);
     if (!e)
@@ -131,6 +199,10 @@ static enum err_code start_threads(struct serve *s)
         e = usage_start(cx, s->usage);
     if (!e)
         e = token_dir_start(cx, s->tokens);
+    if (!e)
+        e = jwt_start(cx, s->jwt);
+    if (!e)
+        mailer_start(s->mailer);
     return e;
 }
 
@@ -146,6 +218,11 @@ static enum err_code start_http(struct serve *s)
     s->app = (struct app){ .store = s->store,
                            .tokens = s->tokens,
                            .usage = s->usage,
+                           .geo = s->geo,
+                           .jwt = s->jwt,
+                           .throttle = s->throttle,
+                           .mailer = s->mailer,
+                           .blobs = s->blobs,
                            .conf = conf,
                            .openapi = buf_view(&api),
                            .started_ms = clock_ms() };
@@ -158,15 +235,32 @@ static enum err_code start_http(struct serve *s)
     return server_start(cx, conf, &s->app, &s->server);
 }
 
+/* Writes when sessions were last seen and drops what has ended. */
+static void sweep_sessions(struct serve *s)
+{
+    struct ctx cx;
+    if (!s->store)
+        return;
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    if (session_sweep(&cx, s->store, s->c->conf.session_idle_minutes * 60 * 1000))
+        log_warn(NULL, "sessions.sweep_failed", KVS("why", cx.err_text));
+    ctx_done(&cx);
+}
+
 static void stop_all(struct serve *s)
 {
     server_stop(s->server);
+    jwt_close(s->jwt);
+    mailer_close(s->mailer);
+    sweep_sessions(s);
+    throttle_close(s->throttle);
     token_dir_close(s->tokens);
     if (s->usage)
         usage_stop(s->usage);
     store_close(s->store);
     if (s->usage)
         usage_close(s->usage);
+    geo_close(s->geo);
 }
 
 /* ---- running ---- */
@@ -177,8 +271,22 @@ static enum err_code purge_unit(struct ctx *cx, struct db *db, void *arg)
     return idem_purge(cx, db, clock_ms(), arg);
 }
 
+static void sweep_blobs(struct serve *s)
+{
+    struct ctx cx;
+    int64_t gone = 0;
+    if (!s->blobs)
+        return;
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    if (blobs_sweep(&cx, s->blobs, s->store, clock_ms(), &gone))
+        log_warn(NULL, "blobs.sweep_failed", KVS("why", cx.err_text));
+    ctx_done(&cx);
+}
+
 static void housekeeping(struct serve *s)
 {
+    sweep_sessions(s);
+    sweep_blobs(s);
     int64_t gone;
     do {
         struct ctx cx;
@@ -197,6 +305,8 @@ static void reload(struct serve *s)
     enum log_level level = LOG_INFO;
     ctx_init(&cx, CTX_CAP_DEFAULT);
     enum err_code e = server_reload(&cx, s->server);
+    if (!e)
+        e = geo_reload(&cx, s->geo);
     if (!e)
         e = cli_conf_again(&cx, &now);
     if (!e && log_level_parse(now.log_level, &level))
@@ -253,6 +363,7 @@ enum err_code cmd_serve(struct cli *c)
                  KVC("database", store_is_postgres(s.store) ? "postgresql" : "sqlite"));
         if (first.is_empty)
             first_print(&s, &first);
+        sweep_blobs(&s);
         wait_for_stop(&s, &set);
         log_info(NULL, "serve.stopping", KVI("in_flight", 0));
     }

@@ -6,13 +6,15 @@
 
 #include "../base/clock.h"
 #include "../base/json.h"
-#include "../core/token.h"
+#include "../core/token_admin.h"
+#include "../core/token_window.h"
 #include "../core/usage.h"
 
 const struct option_row options_token_create[] = {
     { "name", false, "what the token is for (needed)" },
     { "description", false, "more words" },
     { "rate-limit", false, "requests an hour (default 1000)" },
+    { "limit", false, "comma separated named limits, \"burst=50/10s,day=10000/1d\"" },
     { "expires-in", false, "90d, 12h, 30m …; never when absent" },
     { "scopes", false, "comma separated (default: the four of tickets)" },
     { "allowed-ips", false, "comma separated addresses and CIDRs" },
@@ -51,20 +53,22 @@ struct token_job {
     struct list list;
 };
 
+/* Who changes it, for the audit log: the command line. */
 static enum err_code token_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct token_job *j = arg;
-    struct str team = STR(TEAM_DEFAULT);
+    const struct caller cli = { .team_id = STR(TEAM_DEFAULT) };
     enum err_code e;
+    caller_scope(db, &cli);
     switch (j->verb) {
-    case TOKEN_CREATE: return token_create(cx, db, team, &j->in, &j->out);
-    case TOKEN_SHOW: return token_get(cx, db, team, j->id, &j->out);
-    case TOKEN_ENABLE: return token_set_enabled(cx, db, team, j->id, true, &j->out);
-    case TOKEN_DISABLE: return token_set_enabled(cx, db, team, j->id, false, &j->out);
-    case TOKEN_REGENERATE: return token_regenerate(cx, db, team, j->id, j->grace_ms, &j->out);
+    case TOKEN_CREATE: return key_create(cx, db, &cli, &j->in, &j->out);
+    case TOKEN_SHOW: return key_get(cx, db, &cli, j->id, &j->out);
+    case TOKEN_ENABLE: return key_set_enabled(cx, db, &cli, j->id, true, &j->out);
+    case TOKEN_DISABLE: return key_set_enabled(cx, db, &cli, j->id, false, &j->out);
+    case TOKEN_REGENERATE: return key_regenerate(cx, db, &cli, j->id, j->grace_ms, &j->out);
     case TOKEN_DELETE:
-        e = token_delete(cx, db, team, j->id);
-        return e || j->keep_usage ? e : usage_forget_mark(cx, db, team, j->id);
+        e = key_delete(cx, db, &cli, j->id, NULL);
+        return e || j->keep_usage ? e : usage_forget_mark(cx, db, cli.team_id, j->id);
     }
     return ERR_INTERNAL;
 }
@@ -82,7 +86,7 @@ static enum err_code run_job(struct cli *c, struct token_job *j)
     if (!e)
         e = j->verb == TOKEN_SHOW ? store_read(c->cx, s, token_unit, j)
                                   : store_tx(c->cx, s, token_unit, j);
-    if (e == ERR_NOT_FOUND) {
+    if (e == ERR_NOT_FOUND || e == ERR_INVALID_PARAMETER) {
         ctx_clear(c->cx);
         return fail(c->cx, NOT_FOUND, "there is no token " STR_FMT, STR_ARG(j->id));
     }
@@ -108,6 +112,18 @@ static void print_time(struct buf *b, const char *label, bool has, int64_t ms)
     buf_char(b, '\n');
 }
 
+static void print_limits(struct cli *c, struct buf *b, struct str json)
+{
+    struct window_rules rules;
+    struct window_bad bad;
+    if (!window_rules_parse(c->cx, json, &rules, &bad))
+        return;
+    for (size_t i = 0; i < rules.n; i++)
+        buf_printf(b, "%-18s%lld in %lld s (" STR_FMT ")\n", "limit",
+                   (long long)rules.v[i].requests, (long long)(rules.v[i].window_ms / 1000),
+                   STR_ARG(rules.v[i].name));
+}
+
 static void print_token(struct cli *c, const struct token *t)
 {
     struct buf b;
@@ -119,6 +135,7 @@ static void print_token(struct cli *c, const struct token *t)
     buf_printf(&b, "%-18s" STR_FMT "…\n%-18s" STR_FMT "\n", "prefix", STR_ARG(t->token_prefix),
                "status", STR_ARG(t->status));
     buf_printf(&b, "%-18s%lld an hour\n", "rate limit", (long long)t->rate_limit);
+    print_limits(c, &b, t->limits);
     buf_printf(&b, "%-18s" STR_FMT "\n", "scopes", STR_ARG(t->scopes));
     if (t->allowed_endpoints.p)
         buf_printf(&b, "%-18s" STR_FMT "\n", "allowed endpoints", STR_ARG(t->allowed_endpoints));
@@ -170,13 +187,38 @@ static void put_list(struct cli *c, const char *option, struct token_new *in, st
     in->bits.has |= bit;
 }
 
+/* "burst=50/10s,day=10000/1d" as the JSON of named limits; what is in it is checked later. */
+static enum err_code limits_json(struct cli *c, struct str text, struct str *out)
+{
+    struct buf b;
+    struct str rest = text;
+    buf_init(&b, &c->cx->arena, 65536);
+    buf_char(&b, '[');
+    while (rest.p) {
+        struct str number = str_trim(str_cut(&rest, ',')), name = str_cut(&number, '='), window;
+        int64_t requests = 0, ms = 0;
+        window = number;
+        number = str_cut(&window, '/');
+        if (!str_to_i64(number, &requests) || !duration_parse(window, &ms) || ms % 1000)
+            return fail(c->cx, USAGE, "--limit: \"" STR_FMT "\" is not NAME=REQUESTS/WINDOW, …",
+                        STR_ARG(text));
+        buf_lit(&b, b.n > 1 ? ",{\"name\":" : "{\"name\":");
+        json_write_str(&b, name);
+        buf_printf(&b, ",\"requests\":%lld,\"window_s\":%lld}", (long long)requests,
+                   (long long)(ms / 1000));
+    }
+    buf_char(&b, ']');
+    *out = buf_view(&b);
+    return ERR_NONE;
+}
+
 #define BIT(member) (UINT64_C(1) << (offsetof(struct token_new, member) / 8))
 
 static enum err_code create_input(struct cli *c, struct token_new *in)
 {
     const struct command *cmd = cli_command(c);
     struct str rate = cli_option(c, cmd, "rate-limit"), expires = cli_option(c, cmd, "expires-in"),
-               meta = cli_option(c, cmd, "metadata");
+               meta = cli_option(c, cmd, "metadata"), limit = cli_option(c, cmd, "limit");
     int64_t ms;
     in->name = cli_option(c, cmd, "name");
     if (!in->name.p)
@@ -189,6 +231,8 @@ static enum err_code create_input(struct cli *c, struct token_new *in)
         return fail(c->cx, USAGE, "--rate-limit: \"" STR_FMT "\" is not a number", STR_ARG(rate));
     if (rate.p)
         in->bits.has |= BIT(rate_limit);
+    if (limit.p && limits_json(c, limit, &in->limits))
+        return c->cx->err;
     if (expires.p && !duration_parse(expires, &ms))
         return fail(c->cx, USAGE, "--expires-in: \"" STR_FMT "\" is not a duration like 90d or 12h",
                     STR_ARG(expires));

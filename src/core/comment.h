@@ -1,4 +1,7 @@
-/* Comments on tickets. Owner of table ticket_comments. Call caller_scope first in the unit. */
+/* Comments on tickets. Owner of table ticket_comments. Call caller_scope first in the unit.
+ *
+ * Who sees the ticket sees its comments; but a key without admin:full sees internal ones only when
+ * it wrote them. */
 #ifndef TESSERA_CORE_COMMENT_H
 #define TESSERA_CORE_COMMENT_H
 
@@ -8,7 +11,8 @@
 
 struct comment {
     struct rec_bits bits;
-    struct str id, ticket_id, content, token_id, integration_source;
+    struct str id, ticket_id, content, author_kind, author_id, author_name, token_id,
+        integration_source;
     int64_t is_internal, created_ms;
 };
 extern const struct rec rec_comment;     /* /v1 */
@@ -32,6 +36,13 @@ extern const struct rec rec_comment_query;
 enum err_code comment_create(struct ctx *cx, struct db *db, const struct caller *who,
                              struct str ticket_id, const struct comment_new *in,
                              struct comment *out);
+/* NOT_FOUND when the comment is not one of this ticket that the caller may see. */
+enum err_code comment_get(struct ctx *cx, struct db *db, const struct caller *who,
+                          struct str ticket_id, struct str id, struct comment *out);
+/* For good, with its attachments. By its author, an admin, or a key with admin:full:
+ * else INSUFFICIENT_ROLE. */
+enum err_code comment_delete(struct ctx *cx, struct db *db, const struct caller *who,
+                             struct str ticket_id, struct str id);
 /* Oldest first. */
 enum err_code comment_list(struct ctx *cx, struct db *db, const struct caller *who,
                            struct str ticket_id, const struct comment_query *in,

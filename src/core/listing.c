@@ -26,6 +26,12 @@ int listing_bind(struct listing *l, struct val v)
     return (int)l->n;
 }
 
+int listing_bind_moving(struct listing *l, struct val v)
+{
+    l->moving |= UINT64_C(1) << l->n;
+    return listing_bind(l, v);
+}
+
 void listing_and(struct listing *l, const char *before, struct val v, const char *after)
 {
     buf_lit(&l->sql, before);
@@ -74,6 +80,8 @@ static struct str filter_text(struct listing *l)
     buf_str(&b, buf_view(&l->sql));
     for (size_t i = 0; i < l->n; i++) {
         buf_char(&b, '\n');
+        if (l->moving >> i & 1)
+            continue;
         if (l->args[i].kind == VAL_INT)
             buf_i64(&b, l->args[i].i);
         else

@@ -27,6 +27,7 @@ struct listing {
     struct buf sql; /* " WHERE …" */
     struct val args[LISTING_ARGS_MAX];
     size_t n;
+    uint64_t moving; /* bit i: args[i] is not what a cursor is bound to */
 };
 
 struct page {
@@ -57,6 +58,8 @@ struct page_ask {
 void listing_init(struct listing *l, struct ctx *cx, const char *first, struct val v);
 /* Adds one argument and returns its number. */
 int listing_bind(struct listing *l, struct val v);
+/* The same for a value that differs from page to page, as the time of the question does. */
+int listing_bind_moving(struct listing *l, struct val v);
 /* before $n after: listing_and(l, " AND status = ", VT(s), ""). */
 void listing_and(struct listing *l, const char *before, struct val v, const char *after);
 /* " AND column IN (…)" over a comma list. */

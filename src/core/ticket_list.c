@@ -1,8 +1,31 @@
 /* The ticket list: its filters and orders; the rest is listing.h.
  *
  * The order by created_at goes by id: ids are UUIDv7, made in time order. */
-#include "listing.h"
 #include "ticket.h"
+
+#include "crm/tag.h"
+
+/* $1 is the team. */
+static enum err_code filter_refs(struct listing *l, const struct ticket_query *in)
+{
+    struct str assignee = in->assignee_id;
+    bool is_none = str_eq(assignee, STR("none"));
+    if (REC_HAS(in, project_id))
+        listing_and(l, " AND project_id = ", VT(in->project_id), "");
+    if (REC_HAS(in, contact_id))
+        listing_and(l, " AND contact_id = ", VT(in->contact_id), "");
+    if (REC_HAS(in, tag))
+        listing_and(l, " AND id IN (SELECT ticket_id FROM ticket_tag WHERE team_id = $1 AND tag = ",
+                    VT(tag_fold(l->cx, str_trim(in->tag))), ")");
+    if (REC_HAS(in, assignee_id) && !is_none) {
+        if (path_id(l->cx, "assignee_id", &assignee))
+            return l->cx->err;
+        listing_and(l, " AND assignee_id = ", VT(assignee), "");
+    }
+    if (is_none)
+        buf_lit(&l->sql, " AND assignee_id IS NULL");
+    return ERR_NONE;
+}
 
 static void filters(struct listing *l, const struct caller *who, const struct ticket_query *in)
 {
@@ -41,11 +64,13 @@ enum err_code ticket_list(struct ctx *cx, struct db *db, const struct caller *wh
     bool is_down = sort.p[0] == '-', by_update = sort.p[is_down] == 'u';
     listing_init(&l, cx, " WHERE team_id = ", VT(who->team_id));
     filters(&l, who, in);
+    enum err_code e = filter_refs(&l, in);
+    if (e)
+        return e;
     struct listing_from from = {
         .r = &rec_ticket,
         .kind = str_printf(&cx->arena, "tickets:" STR_FMT, STR_ARG(sort)).p,
-        .columns = "id, title, description, status, priority, category, metadata, token_id, "
-                   "integration_source, version, created_ms AS created_at, updated_ms AS updated_at",
+        .columns = TICKET_COLUMNS,
         .table = "tickets",
         .id = "id",
         .by = by_update ? "updated_ms" : NULL,

@@ -1,4 +1,5 @@
 /* The field tables of tickets: /v1 and the document's forms over the same structs. Data only. */
+#include "crm/tag.h"
 #include "ticket.h"
 
 static const char *const statuses[] = {
@@ -33,13 +34,24 @@ static const struct field ticket_fields[] = {
     PRIORITY_ROW,
     CATEGORY_ROW,
     METADATA_ROW,
-    { "token_id", F_UUID, AT(token_id), 0, 0, 0, NULL, "The token that created the ticket", NULL },
+    { "tags", F_STRS, AT(tags), 0, 0, 0, NULL, "Tags", "[\"billing\",\"vip\"]" },
+    { "project_id", F_UUID, AT(project_id), F_NULLABLE, 0, 0, NULL, "The project it is in", NULL },
+    { "assignee_id", F_UUID, AT(assignee_id), F_NULLABLE, 0, 0, NULL, "The agent who has it",
+      NULL },
+    { "contact_id", F_UUID, AT(contact_id), F_NULLABLE, 0, 0, NULL, "The contact it is about",
+      NULL },
+    { "token_id", F_UUID, AT(token_id), F_NULLABLE, 0, 0, NULL,
+      "The API key that created the ticket; null: a user did", NULL },
+    { "created_by_user", F_UUID, AT(created_by_user), F_NULLABLE, 0, 0, NULL,
+      "The user who created the ticket; null: an API key did", NULL },
     { "integration_source", F_STR, AT(integration_source), 0, 0, 0, NULL,
-      "Name of that token when it did", NULL },
+      "Name of that key or user at that time", NULL },
     { "version", F_INT, AT(version), 0, 0, 0, NULL,
       "Grows by one with each change; the ETag is made from it", "1" },
     { "created_at", F_TIME, AT(created_ms), 0, 0, 0, NULL, "When the ticket was created", NULL },
     { "updated_at", F_TIME, AT(updated_ms), 0, 0, 0, NULL, "When the ticket last changed", NULL },
+    { "resolved_at", F_TIME, AT(resolved_ms), F_NULLABLE, 0, 0, NULL,
+      "When it became resolved or closed; null while it is neither", NULL },
 };
 const struct rec rec_ticket = REC("Ticket", struct ticket, ticket_fields, "A support ticket.");
 
@@ -86,10 +98,19 @@ const struct rec rec_ticket_v0_status = REC("IntegrationTicketStatus", struct ti
       NULL, "Custom metadata", NULL }
 #define IN_STATUS { "status", F_ENUM, IN(status), 0, 0, 0, statuses, \
       "Ticket status (default open)", "\"open\"" }
+#define IN_TAGS { "tags", F_STRS, IN(tags), F_NULLABLE, 0, TAGS_MAX, NULL, \
+      "Tags of 1 to 64 characters; repeats (letter case ignored) are dropped", "[\"billing\"]" }
+#define IN_PROJECT { "project_id", F_UUID, IN(project_id), F_NULLABLE, 0, 0, NULL, \
+      "The project it is in", NULL }
+#define IN_ASSIGNEE { "assignee_id", F_UUID, IN(assignee_id), F_NULLABLE, 0, 0, NULL, \
+      "The agent who has it", NULL }
+#define IN_CONTACT { "contact_id", F_UUID, IN(contact_id), F_NULLABLE, 0, 0, NULL, \
+      "The contact it is about", NULL }
 /* clang-format on */
 
-static const struct field new_fields[] = { IN_TITLE,    IN_DESCRIPTION, IN_STATUS,
-                                           IN_PRIORITY, IN_CATEGORY,    IN_METADATA };
+static const struct field new_fields[] = { IN_TITLE,    IN_DESCRIPTION, IN_STATUS, IN_PRIORITY,
+                                           IN_CATEGORY, IN_METADATA,    IN_TAGS,   IN_PROJECT,
+                                           IN_ASSIGNEE, IN_CONTACT };
 const struct rec rec_ticket_new =
     REC("TicketNew", struct ticket_new, new_fields, "A ticket to create.");
 const struct rec rec_ticket_patch = REC("TicketPatch", struct ticket_new, new_fields,
@@ -106,6 +127,10 @@ static const struct field status_fields[] = {
 const struct rec rec_ticket_status =
     REC("TicketStatus", struct ticket_new, status_fields, "A status to set.");
 
+static const struct field assign_fields[] = { IN_ASSIGNEE };
+const struct rec rec_ticket_assign = REC("TicketAssign", struct ticket_new, assign_fields,
+                                         "Who has the ticket from now on; null: nobody.");
+
 #define Q(member) offsetof(struct ticket_query, member)
 static const struct field query_fields[] = {
     { "status", F_ENUMS, Q(status), 0, 0, 5, statuses, "Only these statuses (comma separated)",
@@ -113,6 +138,11 @@ static const struct field query_fields[] = {
     { "priority", F_ENUMS, Q(priority), 0, 0, 4, priorities,
       "Only these priorities (comma separated)", NULL },
     { "category", F_STR, Q(category), 0, 0, TICKET_CATEGORY_MAX, NULL, "Only this category", NULL },
+    { "project_id", F_UUID, Q(project_id), 0, 0, 0, NULL, "Only this project", NULL },
+    { "assignee_id", F_STR, Q(assignee_id), 0, 1, 36, NULL,
+      "Only those of this agent; none = those of nobody", NULL },
+    { "contact_id", F_UUID, Q(contact_id), 0, 0, 0, NULL, "Only about this contact", NULL },
+    { "tag", F_STR, Q(tag), 0, 1, TAG_MAX, NULL, "Only with this tag, letter case ignored", NULL },
     { "created_after", F_TIME, Q(created_after), 0, 0, 0, NULL, "Created at or after this time",
       NULL },
     { "created_before", F_TIME, Q(created_before), 0, 0, 0, NULL, "Created before this time",

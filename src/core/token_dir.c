@@ -1,27 +1,21 @@
-/* The token directory: see token_dir.h.
+/* The token directory, the writing side: see token_dir.h.
  *
  * Reading takes no lock. The table maps 8 bytes of a SHA-256 to an entry; an entry points to a
  * `face`, an unchanging picture of the token's row, and the face says which whole hashes are valid
  * now. A change makes a new face, puts what is new into the table and then swaps the pointer, so a
  * reader sees the old token or the new one, never a mixture. Old faces, and tables that were
- * outgrown, stay until the directory closes: a token change costs a few hundred bytes, and nobody
- * has to wait for readers.
+ * outgrown, stay until the directory closes: a token change costs a few hundred bytes (and its
+ * metadata, when that changed), and nobody has to wait for readers.
  *
  * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is
- * held over the read of the rows. Leaves out: counting and the lists themselves (token_limit.c),
- * SQL that changes tokens (token.c). */
-#include "token_dir.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+ * held over the read of the rows. Leaves out: who may do what (token_auth.c), counting and the
+ * lists themselves (token_limit.c, token_window.c), SQL that changes tokens (token.c). */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/clock.h"
-#include "../base/crypt.h"
 #include "../base/log.h"
-#include "token_limit.h"
-#include "token_table.h"
+#include "token_face.h"
 
 #define POLL_MS 200
 #define POLL_DEADLINE_US ((int64_t)5 * 1000 * 1000)
@@ -30,47 +24,8 @@
 #define DIR_CAP ((size_t)16 << 30)  /* all entries and faces */
 #define PAGE 1000
 #define SLOTS_FIRST 1024
-
-struct face {
-    unsigned char hash[SHA256_LEN], previous[SHA256_LEN];
-    int64_t previous_until_ms; /* 0 = no previous secret */
-    int64_t expires_ms;        /* INT64_MAX = never */
-    int64_t rate_limit;
-    uint64_t scopes;
-    struct str name;
-    struct cidrs ips;
-    struct endpoints endpoints;
-    bool has_ips, has_endpoints; /* a list that could not be read matches nothing */
-    bool is_active, is_deleted;
-};
-
-struct entry {
-    struct hour_count used;
-    /* The counter is written by every request, the rest by none. */
-    char apart[64 - sizeof(struct hour_count)];
-    struct face *_Atomic face;
-    struct str id, team_id;
-};
-
-struct token_dir {
-    struct table *_Atomic by_hash;
-    struct wrong_tokens *wrong;
-    int64_t bad_per_minute;
-    struct store *store;
-    atomic_llong live; /* not deleted */
-
-    pthread_mutex_t lock;
-    struct table *by_id; /* lock */
-    struct arena arena;  /* lock: entries, faces and their text */
-    struct ctx parse;    /* lock: scratch, emptied after each row */
-    int64_t rev;         /* lock: feed value up to which rows were read */
-
-    pthread_t thread;
-    bool is_started;
-    pthread_mutex_t stop_lock;
-    pthread_cond_t wake;
-    bool is_stopping; /* stop_lock */
-};
+#define COUNT_US ((int64_t)10 * 1000 * 1000)
+#define COUNT_CHANGED_US ((int64_t)1000 * 1000)
 
 /* ---- finding ---- */
 
@@ -134,7 +89,64 @@ static void warn_list(const struct token *row, const char *list)
     log_warn(NULL, "token.bad_list", KVS("token_id", row->id), KVC("list", list));
 }
 
-static struct face *face_new(struct token_dir *d, const struct token *row)
+static struct window_cell *cell_of(struct token_dir *d, struct windows *ws,
+                                   const struct window_rule *rule)
+{
+    struct window_cell *c = ws->cells;
+    while (c && !(c->window_ms == rule->window_ms && str_eq(c->name, rule->name)))
+        c = c->next;
+    if (c)
+        return c;
+    c = ARENA_NEW(&d->arena, struct window_cell);
+    *c = (struct window_cell){ .next = ws->cells,
+                               .name = str_dup(&d->arena, rule->name),
+                               .window_ms = rule->window_ms };
+    return ws->cells = c;
+}
+
+static void face_limits(struct token_dir *d, const struct token *row, struct windows **ws,
+                        struct face *f)
+{
+    struct window_rules rules = { .n = 0 };
+    struct window_bad bad;
+    if (!window_rules_parse(&d->parse, row->limits, &rules, &bad))
+        warn_list(row, "limits");
+    if (rules.n && !*ws) {
+        *ws = ARENA_NEW(&d->arena, struct windows);
+        pthread_mutex_init(&(*ws)->lock, NULL);
+    }
+    f->windows = *ws;
+    f->n_rules = rules.n;
+    f->rules = ARENA_ARRAY(&d->arena, struct face_rule, rules.n);
+    for (size_t i = 0; i < rules.n; i++) {
+        struct window_cell *c = cell_of(d, *ws, &rules.v[i]);
+        f->rules[i] = (struct face_rule){ rules.v[i], c };
+        f->rules[i].rule.name = c->name;
+    }
+}
+
+/* draft-ietf-httpapi-ratelimit-headers, section 3. */
+static struct str policy_text(struct token_dir *d, const struct face *f)
+{
+    struct buf b;
+    buf_init(&b, &d->parse.arena, 1024);
+    buf_printf(&b, "\"hour\";q=%lld;w=3600", (long long)f->rate_limit);
+    for (size_t i = 0; i < f->n_rules; i++) {
+        const struct window_rule *r = &f->rules[i].rule;
+        buf_printf(&b, ", \"" STR_FMT "\";q=%lld;w=%lld", STR_ARG(r->name), (long long)r->requests,
+                   (long long)(r->window_ms / 1000));
+    }
+    return (struct str){ str_cstr(&d->arena, buf_view(&b)), b.n };
+}
+
+/* Most changes leave the metadata alone: both faces then share it. */
+static struct str keep_metadata(struct token_dir *d, const struct face *old, struct str text)
+{
+    return old && str_eq(old->metadata, text) ? old->metadata : str_dup(&d->arena, text);
+}
+
+static struct face *face_new(struct token_dir *d, const struct token *row, const struct face *old,
+                             struct windows **ws)
 {
     struct face *f = ARENA_NEW(&d->arena, struct face);
     struct str bad;
@@ -155,6 +167,9 @@ static struct face *face_new(struct token_dir *d, const struct token *row)
     if (f->has_endpoints &&
         !allowed_endpoints_parse(&d->parse, &d->arena, row->allowed_endpoints, &f->endpoints, &bad))
         warn_list(row, "allowed_endpoints");
+    f->metadata = keep_metadata(d, old, row->metadata);
+    face_limits(d, row, ws, f);
+    f->policy = policy_text(d, f);
     ctx_retry(&d->parse);
     return f;
 }
@@ -162,13 +177,15 @@ static struct face *face_new(struct token_dir *d, const struct token *row)
 static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct token *row)
 {
     struct entry *en = find_id(d, row->id);
-    bool was_live = en && !atomic_load_explicit(&en->face, memory_order_relaxed)->is_deleted;
+    struct face *old = en ? atomic_load_explicit(&en->face, memory_order_relaxed) : NULL;
+    struct windows *ws = en ? en->windows : NULL;
+    bool was_live = old && !old->is_deleted;
     bool is_live = !str_eq(row->status, STR("deleted"));
     if (!en && !is_live)
         return ERR_NONE;
     if (is_live && !was_live && atomic_load(&d->live) >= TOKEN_DIR_MAX)
         return fail(cx, UNAVAILABLE, "There are more than %d tokens", TOKEN_DIR_MAX);
-    struct face *f = face_new(d, row);
+    struct face *f = face_new(d, row, old, &ws);
     tables_grow(d);
     if (!en) {
         en = ARENA_NEW(&d->arena, struct entry);
@@ -177,6 +194,7 @@ static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct
         atomic_store_explicit(&en->face, f, memory_order_relaxed);
         table_put(d->by_id, tag_of_id(en->id), en);
     }
+    en->windows = ws;
     put_face_keys(atomic_load_explicit(&d->by_hash, memory_order_relaxed), en, f);
     atomic_store_explicit(&en->face, f, memory_order_release);
     atomic_fetch_add(&d->live, (long long)is_live - (long long)was_live);
@@ -221,8 +239,8 @@ static enum err_code read_changes(struct ctx *cx, struct db *db, void *arg)
         p.n = 0;
         e = db_each(cx, db, &rec_token_row,
                     "SELECT team_id, id, name, token_hash, previous_hash, previous_until_ms, "
-                    "status, rate_limit, scopes, "
-                    "allowed_endpoints, allowed_ips, expires_ms, rev FROM integration_tokens WHERE "
+                    "status, rate_limit, scopes, allowed_endpoints, allowed_ips, limits, "
+                    "metadata, expires_ms, rev FROM integration_tokens WHERE "
                     "rev > $1 ORDER BY rev LIMIT 1000",
                     ARGS(VI(d->rev)), page_row, &p);
     } while (!e && p.n == PAGE);
@@ -239,116 +257,6 @@ enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d)
     return e;
 }
 
-/* ---- authentication ---- */
-
-static bool secret_is_formed(struct str s)
-{
-    if (s.n != TOKEN_SECRET_LEN || memcmp(s.p, "stk_", 4) != 0)
-        return false;
-    for (size_t i = 4; i < s.n; i++) {
-        char c = s.p[i];
-        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-' || c == '_';
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool face_has(const struct face *f, const unsigned char hash[SHA256_LEN], int64_t now_ms)
-{
-    if (f->is_deleted)
-        return false;
-    return memcmp(f->hash, hash, SHA256_LEN) == 0 ||
-           (f->previous_until_ms > now_ms && memcmp(f->previous, hash, SHA256_LEN) == 0);
-}
-
-static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t now_ms,
-                                 const struct face **face)
-{
-    unsigned char hash[SHA256_LEN];
-    struct table *t = atomic_load_explicit(&d->by_hash, memory_order_acquire);
-    crypt_sha256(secret, hash);
-    uint64_t tag = tag_of(hash);
-    for (size_t i = tag & t->mask;; i = (i + 1) & t->mask) {
-        struct entry *en = atomic_load_explicit(&t->slots[i].entry, memory_order_acquire);
-        if (!en)
-            return NULL;
-        if (t->slots[i].tag != tag)
-            continue;
-        *face = atomic_load_explicit(&en->face, memory_order_acquire);
-        if (face_has(*face, hash, now_ms))
-            return en;
-    }
-}
-
-static enum err_code wrong_token(struct ctx *cx, struct token_dir *d, const struct ip *ip,
-                                 int64_t now_ms)
-{
-    if (!d->bad_per_minute || !wrong_note(d->wrong, ip, now_ms, d->bad_per_minute))
-        return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
-    cx->retry_after_s = seconds_left(now_ms, MINUTE_MS);
-    return ctx_fail_plain(cx, ERR_RATE_LIMITED);
-}
-
-static enum err_code lacks_scope(struct ctx *cx, uint64_t missing)
-{
-    struct buf b;
-    buf_init(&b, &cx->arena, 512);
-    for (int i = 0; i < SCOPE_BITS; i++)
-        if (missing >> i & 1) {
-            buf_lit(&b, b.n ? ", " : "");
-            buf_lit(&b, scope_words[i]);
-        }
-    return fail(cx, INSUFFICIENT_SCOPE, "The token lacks the scope%s " STR_FMT,
-                missing & (missing - 1) ? "s" : "", STR_ARG(buf_view(&b)));
-}
-
-/* After the limit was taken from, so that a refused call is counted like any other. */
-static enum err_code face_allows(struct ctx *cx, const struct face *f, const struct auth_query *q)
-{
-    if (f->has_endpoints &&
-        !allowed_endpoints_match(f->endpoints, str_of(q->method), str_of(q->route_path), q->path))
-        return ctx_fail_plain(cx, ERR_FORBIDDEN_ENDPOINT);
-    if (!scope_granted(f->scopes, q->need))
-        return lacks_scope(cx, q->need & ~f->scopes);
-    return ERR_NONE;
-}
-
-enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
-                             struct caller *who, struct limit_state *limit)
-{
-    int64_t now = clock_ms(), used;
-    const struct face *f = NULL;
-    *who = (struct caller){ 0 };
-    *limit = (struct limit_state){ 0 };
-    struct entry *en = secret_is_formed(q->secret) ? find_secret(d, q->secret, now, &f) : NULL;
-    if (!en)
-        return wrong_token(cx, d, &q->ip, now);
-    *who = (struct caller){
-        .team_id = en->team_id, .token_id = en->id, .token_name = f->name, .scopes = f->scopes
-    };
-    if (!f->is_active || f->expires_ms <= now)
-        return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
-    bool is_allowed = !f->has_ips || cidrs_match(f->ips, &q->ip);
-    bool is_denied =
-        is_allowed && q->is_counted && !hour_take(&en->used, now, f->rate_limit, &used);
-    if (!is_allowed || !q->is_counted)
-        used = hour_used(&en->used, now);
-    *limit = (struct limit_state){
-        .limit = f->rate_limit,
-        .remaining = used < f->rate_limit ? f->rate_limit - used : 0,
-        .reset_s = seconds_left(now, HOUR_MS),
-    };
-    if (!is_allowed)
-        return ctx_fail_plain(cx, ERR_FORBIDDEN_ADDRESS);
-    if (is_denied) {
-        cx->retry_after_s = limit->reset_s;
-        return ctx_fail_plain(cx, ERR_RATE_LIMITED);
-    }
-    return face_allows(cx, f, q);
-}
-
 void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms, int64_t count)
 {
     pthread_mutex_lock(&d->lock);
@@ -361,6 +269,35 @@ void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms
 int64_t token_dir_count(struct token_dir *d)
 {
     return atomic_load_explicit(&d->live, memory_order_relaxed);
+}
+
+int64_t token_dir_expiring(struct token_dir *d)
+{
+    return atomic_load_explicit(&d->expiring, memory_order_relaxed);
+}
+
+/* ---- what expires soon ---- */
+
+/* After a change at most once a second, else every ten seconds: it walks over all tokens. */
+static void count_expiring(struct token_dir *d)
+{
+    int64_t now_us = clock_mono_us(), now = clock_ms();
+    long long n = 0;
+    pthread_mutex_lock(&d->lock);
+    int64_t age_us = now_us - d->counted_at_us;
+    bool is_due =
+        !d->counted_at_us || age_us > (d->rev != d->counted_rev ? COUNT_CHANGED_US : COUNT_US);
+    for (size_t i = 0; is_due && i <= d->by_id->mask; i++) {
+        struct entry *en = atomic_load_explicit(&d->by_id->slots[i].entry, memory_order_relaxed);
+        const struct face *f = en ? atomic_load_explicit(&en->face, memory_order_relaxed) : NULL;
+        n += f && f->is_active && f->expires_ms > now && f->expires_ms - now < TOKEN_SOON_MS;
+    }
+    if (is_due) {
+        d->counted_at_us = now_us;
+        d->counted_rev = d->rev;
+        atomic_store_explicit(&d->expiring, n, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&d->lock);
 }
 
 /* ---- polling ---- */
@@ -394,6 +331,7 @@ static void *poll_main(void *arg)
             log_info(&cx, "token_dir.poll_works", KVI("tokens", token_dir_count(d)));
         has_failed = e != ERR_NONE;
         ctx_done(&cx);
+        count_expiring(d);
     }
     return NULL;
 }
@@ -420,6 +358,7 @@ enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_pe
     d->store = store;
     d->bad_per_minute = bad_per_minute;
     d->wrong = wrong_open();
+    d->wrong_verify = wrong_open();
     d->by_id = table_new(SLOTS_FIRST);
     atomic_init(&d->by_hash, table_new(SLOTS_FIRST));
     arena_init(&d->arena, DIR_CAP);
@@ -431,11 +370,13 @@ enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_pe
     pthread_cond_init(&d->wake, &attr);
     pthread_condattr_destroy(&attr);
     enum err_code e = token_dir_refresh(cx, d);
-    if (e)
+    if (e) {
         token_dir_close(d);
-    else
-        *out = d;
-    return e;
+        return e;
+    }
+    count_expiring(d);
+    *out = d;
+    return ERR_NONE;
 }
 
 void token_dir_close(struct token_dir *d)
@@ -453,6 +394,7 @@ void token_dir_close(struct token_dir *d)
     table_free(atomic_load(&d->by_hash));
     table_free(d->by_id);
     wrong_close(d->wrong);
+    wrong_close(d->wrong_verify);
     pthread_cond_destroy(&d->wake);
     pthread_mutex_destroy(&d->stop_lock);
     pthread_mutex_destroy(&d->lock);

@@ -8,24 +8,38 @@
  * until token_dir_close. Reading takes no lock: a change publishes a new picture of its token with
  * one pointer; counters are atomic. Order of ends: the requests, token_dir_close, store_close.
  *
- * Limits: hourly fixed window per token, reset at the top of the hour (UTC). The counter starts,
- * after a restart, from what the usage of this hour says (usage_hour_counts). Wrong tokens are
- * limited per address and minute. Memory: about 700 bytes a token, and as much for each change of
- * one; at most TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
+ * Limits: hourly fixed window per token, reset at the top of the hour (UTC), and up to eight named
+ * sliding windows (token_window.h); a request is taken from all of them or from none. The hourly
+ * counter starts, after a restart, from what the usage of this hour says (usage_hour_counts); named
+ * windows start empty, and each node counts its own. Wrong tokens are limited per address and
+ * minute. Memory: about 700 bytes a token, and as much for each change of one; at most
+ * TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
 #ifndef TESSERA_CORE_TOKEN_DIR_H
 #define TESSERA_CORE_TOKEN_DIR_H
 
 #include "../base/net.h"
 #include "token.h"
+#include "token_window.h"
 
 #define TOKEN_DIR_MAX 1000000
 
 struct token_dir;
 
+struct limit_named { /* one of the key's named limits */
+    struct str name; /* lives as long as the directory */
+    int64_t limit, remaining;
+    int64_t reset_s; /* until the running cell ends; when nothing remains: until one more fits */
+};
+#define LIMIT_HOUR 1u
+#define LIMIT_NAMED(i) (2u << (i))
 struct limit_state {   /* for RateLimit headers */
-    int64_t limit;     /* requests an hour */
+    int64_t limit;     /* requests an hour; 0 = nothing is known */
     int64_t remaining; /* after this request */
     int64_t reset_s;   /* seconds until the top of the hour, >= 1 */
+    struct str policy; /* the value of RateLimit-Policy, NUL-terminated, lives as the directory */
+    struct limit_named named[WINDOW_RULES_MAX];
+    size_t n_named;
+    unsigned violated; /* which have nothing left: LIMIT_HOUR | LIMIT_NAMED(i)… */
 };
 
 struct auth_query {
@@ -59,6 +73,39 @@ void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms
  * (names the scope), RATE_LIMITED (cx->retry_after_s is set). Never blocks on I/O. Any thread. */
 enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
                              struct caller *who, struct limit_state *limit);
+
+enum token_verdict {
+    VERDICT_VALID,
+    VERDICT_UNKNOWN,
+    VERDICT_DISABLED,
+    VERDICT_EXPIRED,
+    VERDICT_SCOPE,
+    VERDICT_ADDRESS,
+    VERDICT_LIMITED
+};
+struct verify_query {
+    struct str team_id; /* keys of other teams are unknown */
+    struct str asker;   /* caller_subject(): wrong keys are counted by it */
+    struct str secret;
+    uint64_t need; /* scopes that the key must have */
+    struct ip ip;  /* from where the key was used */
+    bool has_ip;   /* without it a key with an address list is refused */
+    bool is_counted;
+};
+struct verify_answer {
+    enum token_verdict verdict;
+    struct str token_id, team_id, name, metadata; /* as long as the directory; STR_NONE = unknown */
+    uint64_t scopes;
+    int64_t expires_ms; /* INT64_MAX = never */
+    struct limit_state limit;
+};
+/* Judge the key of somebody else. A valid one is taken from its limits (is_counted); a refused one
+ * never is. RATE_LIMITED after bad_per_minute unknown keys of one asker in a minute. Any thread. */
+enum err_code token_dir_verify(struct ctx *cx, struct token_dir *d, const struct verify_query *q,
+                               struct verify_answer *out);
+
 int64_t token_dir_count(struct token_dir *d); /* all but deleted ones */
+/* Active ones that expire within TOKEN_SOON_MS; up to ten seconds old. */
+int64_t token_dir_expiring(struct token_dir *d);
 
 #endif

@@ -265,3 +265,12 @@ bool wrong_note(struct wrong_tokens *w, const struct ip *ip, int64_t now_ms, int
     pthread_mutex_unlock(&s->lock);
     return is_over;
 }
+
+/* As an address whose network is the id's hash. */
+bool wrong_note_id(struct wrong_tokens *w, struct str id, int64_t now_ms, int64_t per_minute)
+{
+    struct ip as_ip = { 0 };
+    uint64_t hash = XXH3_64bits_withSeed(id.p, id.n, w->seed);
+    memcpy(as_ip.b, &hash, sizeof hash);
+    return wrong_note(w, &as_ip, now_ms, per_minute);
+}

@@ -55,5 +55,7 @@ struct wrong_tokens *wrong_open(void);
 void wrong_close(struct wrong_tokens *w); /* NULL is fine */
 /* Count one; true when this address has now had more than per_minute of them. */
 bool wrong_note(struct wrong_tokens *w, const struct ip *ip, int64_t now_ms, int64_t per_minute);
+/* The same by who asked instead of by address; not both in one table. */
+bool wrong_note_id(struct wrong_tokens *w, struct str id, int64_t now_ms, int64_t per_minute);
 
 #endif

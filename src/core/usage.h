@@ -14,7 +14,11 @@
  * "<db>.usage/YYYY-MM-DD.db", and old day files are unlinked. PostgreSQL: day partitions, made
  * ahead and dropped. Never a long DELETE. Rollups: m 7 days, h 90 days, d 400 days, t always.
  *
- * Owner of tables integration_token_usage, usage_stream, usage_rollup and the day files. */
+ * Countries of addresses are looked up by the flusher, or by the writer for its own rows, and counted
+ * in usage_country by hour and day, in the transaction of usage_rollup.
+ *
+ * Owner of tables integration_token_usage, usage_stream, usage_rollup, usage_country and the day
+ * files. */
 #ifndef TESSERA_CORE_USAGE_H
 #define TESSERA_CORE_USAGE_H
 
@@ -26,6 +30,7 @@
 #define USAGE_STREAM_SHIFT 40
 
 struct usage;
+struct geo;
 
 struct usage_event {
     int64_t at_ms;        /* when the request arrived */
@@ -38,11 +43,13 @@ struct usage_event {
     struct str ip, agent;
     struct str error;   /* wire code or STR_NONE */
     struct str payload; /* redacted body of POST/PATCH, or STR_NONE */
+    char country[4];    /* filled by the flusher or the writer: geo_country(ip), "" = not known */
 };
 
 struct usage_conf {
     int64_t detail_days;   /* rows are kept this long (30) */
     int64_t buffer_events; /* bound of the buffer of usage_note (65536) */
+    struct geo *geo;       /* core/geo.h; NULL = countries stay unknown */
 };
 
 enum err_code usage_open(struct ctx *cx, struct store *s, const struct usage_conf *conf,
@@ -66,6 +73,8 @@ void usage_close(struct usage *u);            /* after store_close */
  * authorization, api_key, … case-insensitive, at any depth) become "***"; at most USAGE_PAYLOAD_MAX
  * bytes. */
 struct str usage_redact(struct ctx *cx, json_t *body, struct str raw);
+/* Does the name of a JSON member sound like a secret? */
+bool usage_is_sensitive(const char *key);
 
 struct usage_stats { /* one token or a whole team */
     struct rec_bits bits;
@@ -75,24 +84,31 @@ struct usage_stats { /* one token or a whole team */
     int64_t average_us, p50_us, p95_us, p99_us; /* today */
     int64_t rate_limit, remaining_this_hour;    /* token only */
     int64_t last_used_ms;
+    int64_t success_rate_bp;         /* today; basis points: 9950 = 99.50 % */
+    struct str key_id;               /* token only */
+    struct str top_keys, top_routes; /* JSON texts; usage_overview only */
 };
+/* For the command line. */
 extern const struct rec rec_usage_dashboard;
 extern const struct rec rec_usage_token;
 enum err_code usage_dashboard(struct ctx *cx, struct db *db, struct str team_id, int64_t now_ms,
                               struct usage_stats *out);
 enum err_code usage_token_stats(struct ctx *cx, struct db *db, struct str team_id,
                                 struct str token_id, int64_t now_ms, struct usage_stats *out);
+/* The same for /v1: with the busiest keys and routes of today, and with its own names. */
+extern const struct rec rec_usage_overview;
+extern const struct rec rec_usage_key;
+enum err_code usage_overview(struct ctx *cx, struct db *db, struct str team_id, int64_t now_ms,
+                             struct usage_stats *out);
 
 struct usage_row {
     struct rec_bits bits;
     int64_t id, status_code, response_time_us, created_ms;
     struct str token_id, endpoint, method, ip_address, user_agent, request_payload, error_message;
+    struct str country; /* two letters or STR_NONE */
+    struct str id_text; /* id for JSON, whose readers round large numbers; set by usage_export.h */
 };
-extern const struct rec rec_usage_row;
-/* Newest first, at most limit (<= 1000), below before_id (0 = from the newest); reads day files
- * where needed. */
-enum err_code usage_recent(struct ctx *cx, struct usage *u, struct str team_id, struct str token_id,
-                           int64_t before_id, int64_t limit, struct list *out);
+extern const struct rec rec_usage_row; /* as stored; reading them is usage_export.h */
 /* The document's cascade: in the transaction that deletes a token, note that its rows and rollups
  * are to go. The housekeeping of a running server (any node) finds the note and removes them in
  * small steps. */

@@ -107,10 +107,29 @@ bool counts_event(struct counts *c, const struct usage_event *e)
     if (!to)
         return false;
     to->n++;
+    to->errors += e->status >= 400;
     to->sum_us += e->took_us;
     to->b[hist_bucket(e->took_us)]++;
     if (to->last_ms < e->at_ms)
         to->last_ms = e->at_ms;
+    return true;
+}
+
+bool counts_place(struct counts *c, const struct usage_event *e)
+{
+    struct key k = { .grain = 'h',
+                     .bucket_ms = e->at_ms - e->at_ms % HOUR_MS,
+                     .team = e->team_id,
+                     .token = str_of(e->country) };
+    struct count *to;
+
+    if (!e->team_id.n)
+        return true;
+    to = counts_get(c, &k);
+    if (!to)
+        return false;
+    to->n++;
+    to->errors += e->status >= 400;
     return true;
 }
 
@@ -120,6 +139,7 @@ static void count_add(struct counts *c, const struct key *k, const struct count 
 
     BUG_IF(!to);
     to->n += from->n;
+    to->errors += from->errors;
     to->sum_us += from->sum_us;
     for (int i = 0; i < HIST_BUCKETS; i++)
         to->b[i] += from->b[i];
@@ -144,6 +164,19 @@ void counts_merge(struct counts *c, const struct counts *from)
         struct key k = key_of(&from->v[i]);
 
         count_add(c, &k, &from->v[i]);
+    }
+}
+
+void counts_nowhere(struct counts *c, const struct counts *from)
+{
+    for (size_t i = 0; i < from->n; i++) {
+        const struct count *e = &from->v[i];
+        struct key k = { .grain = 'h',
+                         .bucket_ms = e->bucket_ms - e->bucket_ms % HOUR_MS,
+                         .team = { e->team, e->team_n } };
+
+        if (e->team_n)
+            count_add(c, &k, e);
     }
 }
 

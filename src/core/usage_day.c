@@ -38,6 +38,7 @@ static const struct field day_row_fields[] = {
       .offset = offsetof(struct day_row, request_payload) },
     { .name = "error_message", .type = F_STR, .offset = offsetof(struct day_row, error_message) },
     { .name = "created_ms", .type = F_INT, .offset = offsetof(struct day_row, created_ms) },
+    { .name = "country", .type = F_STR, .offset = offsetof(struct day_row, country) },
 };
 const struct rec rec_day_row =
     REC("UsageDayRow", struct day_row, day_row_fields, "A stored row of usage.");
@@ -46,14 +47,26 @@ const struct rec rec_day_row =
     "CREATE TABLE IF NOT EXISTS integration_token_usage (id INTEGER PRIMARY KEY, team_id TEXT NOT NULL, " \
     "token_id TEXT, endpoint TEXT NOT NULL, method TEXT NOT NULL, status_code INTEGER NOT NULL, "         \
     "response_time_us BIGINT NOT NULL, ip_address TEXT, user_agent TEXT, request_payload TEXT, "          \
-    "error_message TEXT, created_ms BIGINT NOT NULL)"
+    "error_message TEXT, created_ms BIGINT NOT NULL, country TEXT)"
+/* The index that is made last: 2. A file of before there were countries: 1. */
 #define SQL_FIND_TABLE                                                                             \
-    "SELECT 1 AS n FROM sqlite_master WHERE name = 'integration_token_usage_token'"
-#define SQL_INDEX                                                                                  \
-    "CREATE INDEX IF NOT EXISTS integration_token_usage_token ON integration_token_usage (token_id, id)"
+    "SELECT CASE name WHEN 'integration_token_usage_team' THEN 2 ELSE 1 END AS n "                 \
+    "FROM sqlite_master WHERE name IN ('integration_token_usage_team', "                           \
+    "'integration_token_usage_token') ORDER BY 1 DESC LIMIT 1"
+#define SQL_HAS_COUNTRY                                                                            \
+    "SELECT COUNT(*) AS n FROM pragma_table_info('integration_token_usage') "                      \
+    "WHERE name = 'country'"
+#define SQL_ADD_COUNTRY "ALTER TABLE integration_token_usage ADD COLUMN country TEXT"
+#define SQL_DROP_INDEX "DROP INDEX IF EXISTS integration_token_usage_token"
+#define SQL_KEY_INDEX                                                                              \
+    "CREATE INDEX IF NOT EXISTS integration_token_usage_key ON integration_token_usage "           \
+    "(token_id, created_ms)"
+#define SQL_TEAM_INDEX                                                                             \
+    "CREATE INDEX IF NOT EXISTS integration_token_usage_team ON integration_token_usage "          \
+    "(team_id, created_ms)"
 #define SQL_PUT                                                                                    \
     "INSERT INTO integration_token_usage (" DAY_ROW_COLUMNS ") "                                   \
-    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING"
+    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING"
 #define SQL_LOWEST "SELECT " DAY_ROW_COLUMNS " FROM integration_token_usage ORDER BY id LIMIT $1"
 /* Bounded: counting all rows of a large table would cost more than moving some. */
 #define SQL_COUNT                                                                                  \
@@ -117,21 +130,35 @@ enum err_code day_list(struct ctx *cx, struct usage *u, struct list *out)
     return ERR_NONE;
 }
 
+/* Makes what is missing, in an old file too. */
 static enum err_code make_table(struct ctx *cx, struct db *db, void *arg)
 {
+    static const char *const indexes[] = { SQL_DROP_INDEX, SQL_KEY_INDEX, SQL_TEAM_INDEX };
+    struct rec_num has;
     enum err_code e = db_run(cx, db, SQL_TABLE, NO_ARGS);
 
     (void)arg;
-    return e ? e : db_run(cx, db, SQL_INDEX, NO_ARGS);
+    if (!e)
+        e = db_one(cx, db, &rec_num, SQL_HAS_COUNTRY, NO_ARGS, &has);
+    if (!e && !has.n)
+        e = db_run(cx, db, SQL_ADD_COUNTRY, NO_ARGS);
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes && !e; i++)
+        e = db_run(cx, db, indexes[i], NO_ARGS);
+    return e;
 }
 
 /* A file whose making was cut short has no table, and no rows. */
 static enum err_code find_table(struct ctx *cx, struct db *db, void *arg)
 {
-    struct rec_num found;
+    return db_one(cx, db, &rec_num, SQL_FIND_TABLE, NO_ARGS, arg);
+}
 
-    (void)arg;
-    return db_one(cx, db, &rec_num, SQL_FIND_TABLE, NO_ARGS, &found);
+static enum err_code day_ready(struct ctx *cx, struct store *s, bool may_create)
+{
+    struct rec_num found = { .n = 0 };
+    enum err_code e = may_create ? ERR_NONE : store_read(cx, s, find_table, &found);
+
+    return e || found.n == 2 ? e : store_tx(cx, s, make_table, NULL);
 }
 
 enum err_code day_open(struct ctx *cx, struct usage *u, int64_t day, bool may_create,
@@ -148,7 +175,7 @@ enum err_code day_open(struct ctx *cx, struct usage *u, int64_t day, bool may_cr
     pthread_mutex_unlock(&u->days.lock);
     if (e)
         return e;
-    e = may_create ? store_tx(cx, s, make_table, NULL) : store_read(cx, s, find_table, NULL);
+    e = day_ready(cx, s, may_create);
     if (e)
         store_close(s);
     else
@@ -271,7 +298,7 @@ static enum err_code put_rows(struct ctx *cx, struct db *db, void *arg)
                    ARGS(VI(r->id), VT(r->team_id), VT(r->token_id), VT(r->endpoint), VT(r->method),
                         VI(r->status_code), VI(r->response_time_us), VT(r->ip_address),
                         VT(r->user_agent), VT(r->request_payload), VT(r->error_message),
-                        VI(r->created_ms)));
+                        VI(r->created_ms), VT(r->country)));
     return e;
 }
 

@@ -6,7 +6,8 @@
  * usage_write.c  the hooks of the writers, one stream each
  * usage_note.c   the bounded buffer and its flusher thread
  * usage_keep.c   the housekeeping thread: retention, forgetting; usage_day.c (SQLite), usage_part.c
- * (PostgreSQL) usage_read.c   dashboard, token statistics; usage_recent.c rows of a token or team
+ * (PostgreSQL) usage_read.c   dashboard, key statistics; usage_series.c time series, routes,
+ * countries; usage_recent.c, usage_export.c the request log
  * usage.c        opening, starting, stopping */
 #ifndef TESSERA_CORE_USAGE_INNER_H
 #define TESSERA_CORE_USAGE_INNER_H
@@ -36,6 +37,15 @@
 #define USAGE_HOT_ROWS 500000     /* SQLite: rows that the main file keeps at most */
 #define USAGE_TEAM_TOKEN STR("*") /* token_id and route of the sums over a whole team */
 
+/* X(column, index) for all 40 columns of the histogram */
+/* clang-format off */
+#define HIST_COLUMNS_10(X, t, i)                                                                        \
+    X(t##0, i) X(t##1, i + 1) X(t##2, i + 2) X(t##3, i + 3) X(t##4, i + 4)                         \
+    X(t##5, i + 5) X(t##6, i + 6) X(t##7, i + 7) X(t##8, i + 8) X(t##9, i + 9)
+#define HIST_COLUMNS(X)                                                                               \
+    HIST_COLUMNS_10(X, b0, 0)  HIST_COLUMNS_10(X, b1, 10)  HIST_COLUMNS_10(X, b2, 20)  HIST_COLUMNS_10(X, b3, 30)
+/* clang-format on */
+
 /* ---- usage_count.c */
 struct count {
     uint64_t hash;
@@ -45,6 +55,7 @@ struct count {
     struct str method, endpoint; /* static text, or text that outlives the counts; no method:
                                     endpoint is the route */
     int64_t bucket_ms, n, sum_us;
+    int64_t errors;  /* answered with 4xx or 5xx */
     int64_t last_ms; /* the newest request */
     int class;
     uint32_t b[HIST_BUCKETS];
@@ -59,6 +70,11 @@ void counts_init(struct counts *c, struct arena *a, size_t cap);
 void counts_clear(struct counts *c);
 /* Count one request by its minute. False when there is no room for a new key. */
 bool counts_event(struct counts *c, const struct usage_event *e);
+/* The same by hour and country, which stands in `token` ("" = not known). Requests without a team
+ * are not counted. */
+bool counts_place(struct counts *c, const struct usage_event *e);
+/* Counts whose detail was dropped: nobody knows where they came from. There must be room. */
+void counts_nowhere(struct counts *c, const struct counts *from);
 /* Add what `from` holds. There must be room. */
 void counts_merge(struct counts *c, const struct counts *from);
 /* Add one entry under another grain, and as the sum of the team when `is_team`. There must be
@@ -96,9 +112,10 @@ struct stream { /* of one writer; touched by its thread only unless said otherwi
     int64_t seq;         /* the last one given out */
     int64_t seq_done;    /* the last committed one: what pending covers */
     struct counts pending;
+    struct counts places;    /* the same requests by country */
     atomic_bool has_pending; /* for the flusher */
     /* The running batch. */
-    const struct usage_event **events;
+    struct usage_event **events;
     size_t n_events;
     struct flight *flight;
     bool has_taken;   /* the stream's number was taken in this transaction */
@@ -120,6 +137,8 @@ void usage_after_commit(void *arg, int writer, bool is_committed);
 /* The unit that writes a stream's pending counts; arg is the stream. `ran` belongs to it. */
 enum err_code stream_flush_run(struct ctx *cx, struct db *db, void *arg);
 void stream_flush_ran(struct unit *unit, enum err_code e);
+/* Look up where the requests came from. The flusher's: there nobody waits for it. */
+void flight_locate(struct usage *u, struct flight *f);
 /* At most max bytes, cut between characters. */
 struct str usage_cut(struct str s, size_t max);
 
@@ -168,8 +187,9 @@ void *flusher_main(void *arg);
 /* ---- usage_rollup.c */
 void rollup_init(struct usage *u);
 /* Add the counts (grain m) to all grains of usage_rollup, and to the tokens' use_count and
- * last_used_ms. */
-enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c);
+ * last_used_ms; those by country to usage_country. */
+enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c,
+                           const struct counts *places);
 /* Fold the rows of abandoned streams that no rollup has: on SQLite all that are not ours (a file
  * has one server at a time), on PostgreSQL those whose lock is free. */
 enum err_code rollup_recover(struct ctx *cx, struct usage *u);
@@ -179,12 +199,12 @@ struct day_row { /* a whole row of integration_token_usage */
     struct rec_bits bits;
     int64_t id, status_code, response_time_us, created_ms;
     struct str team_id, token_id, endpoint, method, ip_address, user_agent, request_payload,
-        error_message;
+        error_message, country;
 };
 extern const struct rec rec_day_row;
 #define DAY_ROW_COLUMNS                                                                                \
     "id, team_id, token_id, endpoint, method, status_code, response_time_us, ip_address, user_agent, " \
-    "request_payload, error_message, created_ms"
+    "request_payload, error_message, created_ms, country"
 struct days {
     pthread_mutex_t
         lock;           /* opening against unlinking: an opened file must not be born again empty */
@@ -212,6 +232,32 @@ void day_rest(struct usage *u); /* close the file that rows went to */
 /* Make the partitions of today and the next days, drop those that are too old. */
 enum err_code part_keep(struct ctx *cx, struct usage *u, int64_t now_ms);
 
+/* ---- usage_series.c, usage_series_rec.c */
+struct usage_group { /* sums of rollups */
+    struct rec_bits bits;
+    struct str key, name;
+    int64_t bucket_ms;
+    int64_t requests, errors, limited, ok, redirects, client, server;
+    int64_t sum_us, average_us, p95_us;
+    int64_t b[HIST_BUCKETS];
+};
+_Static_assert(sizeof(struct usage_group) <= 512, "a record is at most 512 bytes");
+extern const struct rec rec_usage_point, rec_usage_country; /* over it, as rec_usage_route */
+
+/* ---- usage_recent.c */
+struct usage_filter;
+struct row_ask {
+    struct str team_id;
+    const struct usage_filter *f; /* checked */
+    int64_t before_ms, before_id; /* rows before this one in the order of (created_ms, id) */
+    int64_t limit;                /* 1 … USAGE_READ_MAX */
+};
+#define USAGE_READ_MAX 1000
+/* The newest rows that match, newest first, day files included; struct usage_row in out. May
+ * block. */
+enum err_code usage_rows(struct ctx *cx, struct usage *u, const struct row_ask *ask,
+                         struct list *out);
+
 /* ---- usage_keep.c */
 void *keeper_main(void *arg);
 bool usage_is_stopping(struct usage *u);
@@ -230,7 +276,7 @@ struct usage {
     struct store *store;
     struct usage_conf conf;
     struct store_hooks hooks;
-    struct bulk rows, rollups;
+    struct bulk rows, rollups, countries;
     struct stream *streams;
     int n_streams;
     struct notes notes;

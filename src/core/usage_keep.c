@@ -26,11 +26,9 @@
 #define SQL_FORGET_ROWS                                                                            \
     "DELETE FROM integration_token_usage WHERE token_id = $1 AND id IN (SELECT id FROM "           \
     "integration_token_usage WHERE token_id = $1 AND team_id = $2 LIMIT $3) RETURNING id AS n"
-/* || '' keeps SQLite from walking the primary key of the whole team instead of the token's
- * index. */
 #define SQL_FORGET_ROLLUPS                                                                         \
     "DELETE FROM usage_rollup WHERE (" KEY ") IN (SELECT " KEY " FROM usage_rollup "               \
-    "WHERE token_id = $1 AND team_id || '' = $2 LIMIT $3) RETURNING n AS n"
+    "WHERE token_id = $1 AND team_id = $2 LIMIT $3) RETURNING n AS n"
 #define SQL_FORGET_LIST                                                                            \
     "SELECT name, value FROM meta WHERE name >= '" FORGET "' AND name < 'forget;' ORDER BY name"
 #define SQL_FORGET_DONE "DELETE FROM meta WHERE name = $1 RETURNING 1 AS n"
@@ -98,17 +96,25 @@ static enum err_code read_teams(struct ctx *cx, struct db *db, void *arg)
     return db_list(cx, db, &rec_text, SQL_TEAMS, NO_ARGS, arg);
 }
 
+#define COUNTRY_KEY "team_id, grain, bucket_ms, country"
+#define SQL_OLD_COUNTRIES                                                                          \
+    "DELETE FROM usage_country WHERE (" COUNTRY_KEY ") IN (SELECT " COUNTRY_KEY " FROM "           \
+    "usage_country WHERE team_id = $1 AND grain = $2 AND bucket_ms < $3 LIMIT $4) RETURNING n AS n"
+
 static void rollups_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
 {
     struct list teams = { 0 };
     enum err_code e = store_read(cx, u->store, read_teams, &teams);
 
     for (size_t t = 0; t < teams.n && !e; t++) {
-        for (size_t k = 0; k < sizeof kept / sizeof *kept && !e; k++)
-            e = steps(u, SQL_OLD_ROLLUPS,
-                      ARGS(VT(((struct rec_text *)teams.v)[t].s), VT(kept[k].grain),
-                           VI(now_ms - kept[k].days * DAY_MS), VI(USAGE_STEP_ROWS)),
-                      NULL);
+        for (size_t k = 0; k < sizeof kept / sizeof *kept && !e; k++) {
+            struct args old = ARGS(VT(((struct rec_text *)teams.v)[t].s), VT(kept[k].grain),
+                                   VI(now_ms - kept[k].days * DAY_MS), VI(USAGE_STEP_ROWS));
+
+            e = steps(u, SQL_OLD_ROLLUPS, old, NULL);
+            if (!e)
+                e = steps(u, SQL_OLD_COUNTRIES, old, NULL);
+        }
     }
 }
 

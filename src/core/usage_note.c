@@ -334,6 +334,7 @@ static bool flight_step(struct usage *u, int64_t now_us)
             return true;
         shards_hand_in(&u->notes);
         flight_load(&u->notes, f);
+        flight_locate(u, f);
         f->retry_at_us = now_us;
     }
     if (flight_is_empty(f))

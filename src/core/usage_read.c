@@ -8,15 +8,7 @@
 
 #include "../base/clock.h"
 #include "usage_inner.h"
-
-/* X(column, index) for all 40 columns of the histogram */
-/* clang-format off */
-#define BUCKETS_10(X, t, i)                                                                        \
-    X(t##0, i) X(t##1, i + 1) X(t##2, i + 2) X(t##3, i + 3) X(t##4, i + 4)                         \
-    X(t##5, i + 5) X(t##6, i + 6) X(t##7, i + 7) X(t##8, i + 8) X(t##9, i + 9)
-#define BUCKETS(X)                                                                                 \
-    BUCKETS_10(X, b0, 0) BUCKETS_10(X, b1, 10) BUCKETS_10(X, b2, 20) BUCKETS_10(X, b3, 30)
-/* clang-format on */
+#include "usage_series.h"
 
 /* ---- what is printed */
 
@@ -58,6 +50,52 @@ static const struct field token_fields[] = {
 const struct rec rec_usage_token =
     REC("UsageToken", struct usage_stats, token_fields, "Usage of one token.");
 
+#define SUCCESS_RATE                                                                               \
+    {                                                                                              \
+        .name = "success_rate_bp", .type = F_INT, .flags = F_NULLABLE,                             \
+        .offset = offsetof(struct usage_stats, success_rate_bp), .max = 10000,                     \
+        .doc = "Share of today's requests that were answered with 2xx or 3xx, in basis points: "   \
+               "9950 = 99.50 %; null when there were none"                                         \
+    }
+static const struct field overview_fields[] = {
+    { .name = "active_keys",
+      .type = F_INT,
+      .offset = offsetof(struct usage_stats, active_tokens),
+      .doc = "API keys that are active and not expired" },
+    STATS_BOTH,
+    SUCCESS_RATE,
+    { .name = "top_keys",
+      .type = F_RECS,
+      .offset = offsetof(struct usage_stats, top_keys),
+      .of = &rec_usage_top_key,
+      .doc = "The busiest API keys since midnight UTC, at most 10" },
+    { .name = "top_routes",
+      .type = F_RECS,
+      .offset = offsetof(struct usage_stats, top_routes),
+      .of = &rec_usage_route,
+      .doc = "The busiest routes since midnight UTC, at most 10" },
+};
+const struct rec rec_usage_overview =
+    REC("UsageOverview", struct usage_stats, overview_fields, "Usage of the whole team.");
+
+static const struct field key_fields[] = {
+    { .name = "key_id",
+      .type = F_UUID,
+      .offset = offsetof(struct usage_stats, key_id),
+      .doc = "The API key" },
+    STATS_BOTH,
+    SUCCESS_RATE,
+    STAT(rate_limit, "Requests allowed per hour"),
+    STAT(remaining_this_hour, "Requests left in the current hour"),
+    { .name = "last_used_at",
+      .type = F_TIME,
+      .flags = F_NULLABLE,
+      .offset = offsetof(struct usage_stats, last_used_ms),
+      .doc = "When the API key was last used" },
+};
+const struct rec rec_usage_key =
+    REC("ApiKeyStats", struct usage_stats, key_fields, "Usage of one API key.");
+
 /* ---- sums over rollups, per class */
 
 struct sums {
@@ -71,7 +109,7 @@ static const struct field sums_fields[] = {
     { .name = "class", .type = F_INT, .offset = offsetof(struct sums, class) },
     { .name = "n", .type = F_INT, .offset = offsetof(struct sums, n) },
     { .name = "sum_us", .type = F_INT, .offset = offsetof(struct sums, sum_us) },
-    BUCKETS(BUCKET_FIELD)
+    HIST_COLUMNS(BUCKET_FIELD)
 };
 static const struct rec rec_sums = REC("UsageSums", struct sums, sums_fields, "Sums of rollups.");
 
@@ -79,8 +117,8 @@ static const struct rec rec_sums = REC("UsageSums", struct sums, sums_fields, "S
 #define SQL_KEY                                                                                    \
     " FROM usage_rollup WHERE team_id = $1 AND grain = $2 AND bucket_ms = $3 AND token_id = $4 GROUP BY class"
 #define SQL_COUNTS "SELECT class, CAST(SUM(n) AS BIGINT) AS n" SQL_KEY
-#define SQL_HISTOGRAMS                                                                             \
-    "SELECT class, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(sum_us) AS BIGINT) AS sum_us" BUCKETS(    \
+#define SQL_HISTOGRAMS                                                                               \
+    "SELECT class, CAST(SUM(n) AS BIGINT) AS n, CAST(SUM(sum_us) AS BIGINT) AS sum_us" HIST_COLUMNS( \
         SUM) SQL_KEY
 #define SQL_ACTIVE                                                                                 \
     "SELECT COUNT(*) AS n FROM integration_tokens WHERE team_id = $1 AND status = 'active' "       \
@@ -161,9 +199,16 @@ static enum err_code read_rollups(struct ctx *cx, struct db *db, const struct ar
     return ERR_NONE;
 }
 
+#define UNSET(s, member)                                                                           \
+    ((s)->bits.has &= ~(UINT64_C(1) << (offsetof(struct usage_stats, member) / 8)))
+
 static void all_present(struct usage_stats *s)
 {
-    s->bits.has |= ~UINT64_C(0);
+    s->bits.has = ~UINT64_C(0);
+    if (s->requests_today)
+        s->success_rate_bp = (s->requests_today - s->errors_today) * 10000 / s->requests_today;
+    else
+        UNSET(s, success_rate_bp);
 }
 
 enum err_code usage_dashboard(struct ctx *cx, struct db *db, struct str team_id, int64_t now_ms,
@@ -185,6 +230,19 @@ enum err_code usage_dashboard(struct ctx *cx, struct db *db, struct str team_id,
     return ERR_NONE;
 }
 
+enum err_code usage_overview(struct ctx *cx, struct db *db, struct str team_id, int64_t now_ms,
+                             struct usage_stats *out)
+{
+    struct usage_stats s;
+    enum err_code e = usage_dashboard(cx, db, team_id, now_ms, &s);
+
+    if (!e)
+        e = usage_top(cx, db, team_id, now_ms - now_ms % DAY_MS, &s.top_keys, &s.top_routes);
+    if (!e)
+        *out = s;
+    return e;
+}
+
 enum err_code usage_token_stats(struct ctx *cx, struct db *db, struct str team_id,
                                 struct str token_id, int64_t now_ms, struct usage_stats *out)
 {
@@ -203,9 +261,10 @@ enum err_code usage_token_stats(struct ctx *cx, struct db *db, struct str team_i
         return e;
     s.remaining_this_hour =
         s.rate_limit > s.requests_this_hour ? s.rate_limit - s.requests_this_hour : 0;
+    s.key_id = token_id;
     all_present(&s);
     if (!was_used)
-        s.bits.has &= ~(UINT64_C(1) << (offsetof(struct usage_stats, last_used_ms) / 8));
+        UNSET(&s, last_used_ms);
     *out = s;
     return ERR_NONE;
 }

@@ -18,7 +18,7 @@ static const char *const sensitive[] = {
     "cookie",        "bearer", "sessionid",  "signature",  "pwd",
 };
 
-static bool is_sensitive(const char *key)
+bool usage_is_sensitive(const char *key)
 {
     char plain[KEY_MAX + 1];
     size_t n = 0;
@@ -37,6 +37,13 @@ static bool is_sensitive(const char *key)
     return false;
 }
 
+/* One of our own secrets, whatever the member is called. */
+static bool is_own_secret(const json_t *v)
+{
+    struct str s = { json_string_value(v), json_string_length(v) };
+    return s.p && str_starts(s, STR("stk_"));
+}
+
 /* Depth is bounded by JSON_DEPTH_MAX, beyond which no body is read. */
 static bool has_sensitive(const json_t *v)
 {
@@ -44,6 +51,8 @@ static bool has_sensitive(const json_t *v)
     json_t *item;
     size_t i;
 
+    if (is_own_secret(v))
+        return true;
     if (json_is_array(v)) {
         json_array_foreach(v, i, item)
             if (has_sensitive(item))
@@ -51,7 +60,7 @@ static bool has_sensitive(const json_t *v)
         return false;
     }
     json_object_foreach((json_t *)(uintptr_t)v, key, item)
-        if (is_sensitive(key) || has_sensitive(item))
+        if (usage_is_sensitive(key) || has_sensitive(item))
             return true;
     return false;
 }
@@ -70,7 +79,7 @@ static void print_object(struct buf *b, const json_t *v)
         comma = ",";
         json_write_str(b, usage_cut(str_of(key), USAGE_PAYLOAD_MAX));
         buf_char(b, ':');
-        if (is_sensitive(key))
+        if (usage_is_sensitive(key))
             buf_lit(b, "\"***\"");
         else
             print(b, item);
@@ -85,6 +94,8 @@ static void print(struct buf *b, const json_t *v)
 
     if (json_is_object(v)) {
         print_object(b, v);
+    } else if (is_own_secret(v)) {
+        buf_lit(b, "\"***\"");
     } else if (json_is_array(v)) {
         buf_char(b, '[');
         json_array_foreach(v, i, item) {

@@ -1,4 +1,4 @@
-/* Rollups: counts from memory into usage_rollup, and the rows that a crash kept out of them.
+/* Rollups: counts from memory into usage_rollup and usage_country, and the rows that a crash kept out of them.
  *
  * Each minute's count is added to the grains m, h, d and t (for ever; per token without routes), and to the sums of the team
  * (token and route '*'), so that the dashboard reads a handful of rows however many tokens and days there are. Rows are
@@ -38,10 +38,20 @@ static const struct bulk_col columns[] = { { "team_id", true },    { "grain", tr
     "last_used_ms END "                                                                            \
     "WHERE team_id = $3 AND id = $4"
 
+static const struct bulk_col country_columns[] = { { "team_id", true },    { "grain", true },
+                                                   { "bucket_ms", false }, { "country", true },
+                                                   { "n", false },         { "errors", false } };
+
+#define COUNTRY_ON_CONFLICT                                                                        \
+    "ON CONFLICT (team_id, grain, bucket_ms, country) DO UPDATE SET n = usage_country.n + "        \
+    "excluded.n, errors = usage_country.errors + excluded.errors"
+
 void rollup_init(struct usage *u)
 {
     bulk_init(&u->rollups, &u->arena, "usage_rollup", columns, sizeof columns / sizeof *columns,
               ON_CONFLICT);
+    bulk_init(&u->countries, &u->arena, "usage_country", country_columns,
+              sizeof country_columns / sizeof *country_columns, COUNTRY_ON_CONFLICT);
 }
 
 static void rollup_row(struct arena *a, const void *arg, size_t i, struct val *v)
@@ -68,12 +78,21 @@ static int by_key(const void *a, const void *b)
     return count_compare(*(const struct count *const *)a, *(const struct count *const *)b);
 }
 
+static const struct count **sorted(struct arena *a, const struct counts *c)
+{
+    const struct count **list = ARENA_ARRAY(a, const struct count *, c->n);
+
+    for (size_t i = 0; i < c->n; i++)
+        list[i] = &c->v[i];
+    qsort(list, c->n, sizeof *list, by_key);
+    return list;
+}
+
 /* Every grain of c, in the order of the key. */
 static const struct count **widen(struct arena *a, const struct counts *c, size_t *n)
 {
     static const char grains[] = { 'm', 'h', 'd', 't' };
     struct counts wide;
-    const struct count **list;
 
     counts_init(&wide, a, c->n * WIDENED);
     for (size_t i = 0; i < c->n; i++) {
@@ -83,12 +102,8 @@ static const struct count **widen(struct arena *a, const struct counts *c, size_
                 counts_widen(&wide, &c->v[i], grains[g], true);
         }
     }
-    list = ARENA_ARRAY(a, const struct count *, wide.n);
-    for (size_t i = 0; i < wide.n; i++)
-        list[i] = &wide.v[i];
-    qsort(list, wide.n, sizeof *list, by_key);
     *n = wide.n;
-    return list;
+    return sorted(a, &wide);
 }
 
 static bool same_token(const struct count *a, const struct count *b)
@@ -124,7 +139,36 @@ static enum err_code tokens_write(struct ctx *cx, struct db *db, const struct co
     return ERR_NONE;
 }
 
-enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c)
+static void country_row(struct arena *a, const void *arg, size_t i, struct val *v)
+{
+    const struct count *e = ((const struct count *const *)arg)[i];
+
+    (void)a;
+    v[0] = VT(((struct str){ e->team, e->team_n }));
+    v[1] = VT(((struct str){ &e->grain, 1 }));
+    v[2] = VI(e->bucket_ms);
+    v[3] = VT(((struct str){ e->token, e->token_n }));
+    v[4] = VI(e->n);
+    v[5] = VI(e->errors);
+}
+
+static enum err_code countries_write(struct ctx *cx, struct db *db, struct usage *u,
+                                     const struct counts *places, struct arena *a)
+{
+    struct counts wide;
+    const struct count **list;
+
+    counts_init(&wide, a, places->n * 2);
+    for (size_t i = 0; i < places->n; i++) {
+        counts_widen(&wide, &places->v[i], 'h', false);
+        counts_widen(&wide, &places->v[i], 'd', false);
+    }
+    list = sorted(a, &wide);
+    return bulk_put(cx, db, &u->countries, wide.n, country_row, list);
+}
+
+enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c,
+                           const struct counts *places)
 {
     struct arena a;
     size_t n;
@@ -138,6 +182,8 @@ enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const
     e = bulk_put(cx, db, &u->rollups, n, rollup_row, list);
     if (!e)
         e = tokens_write(cx, db, list, n);
+    if (!e && places->n)
+        e = countries_write(cx, db, u, places, &a);
     arena_done(&a);
     return e;
 }
@@ -149,7 +195,7 @@ struct fold {
     int64_t stream;
     bool is_done;
     size_t n; /* rows of this step */
-    struct counts counts;
+    struct counts counts, places;
     int64_t last_id;
 };
 
@@ -176,7 +222,9 @@ static enum err_code fold_row(struct ctx *cx, void *row, void *arg)
                              .team_id = r->team_id,
                              .token_id = r->token_id };
 
-    BUG_IF(!counts_event(&f->counts, &e));
+    if (r->country.n < sizeof e.country && r->country.n)
+        memcpy(e.country, r->country.p, r->country.n);
+    BUG_IF(!counts_event(&f->counts, &e) || !counts_place(&f->places, &e));
     f->last_id = r->id;
     f->n++;
     return ERR_NONE;
@@ -212,12 +260,13 @@ static enum err_code fold_step(struct ctx *cx, struct db *db, void *arg)
     if (e)
         return e == ERR_NOT_FOUND ? ERR_NONE : e; /* someone else folds it, or has */
     counts_init(&f->counts, &cx->arena, USAGE_FOLD_ROWS);
+    counts_init(&f->places, &cx->arena, USAGE_FOLD_ROWS);
     e = db_each(
         cx, db, &rec_day_row, SQL_FOLD_ROWS,
         ARGS(VI(base | mark.n), VI((f->stream + 1) << USAGE_STREAM_SHIFT), VI(USAGE_FOLD_ROWS)),
         fold_row, f);
     if (!e)
-        e = rollup_write(cx, db, f->u, &f->counts);
+        e = rollup_write(cx, db, f->u, &f->counts, &f->places);
     if (e)
         return e;
     f->is_done = f->n < USAGE_FOLD_ROWS;

@@ -11,6 +11,7 @@
 
 #include "../base/clock.h"
 #include "../base/log.h"
+#include "geo.h"
 #include "usage_inner.h"
 
 #define EVENTS_MAX (STORE_BATCH_MAX + USAGE_FLIGHT_EVENTS)
@@ -39,6 +40,7 @@ static const struct bulk_col row_columns[] = {
     { "request_payload", true },
     { "error_message", true },
     { "created_ms", false },
+    { "country", true },
 };
 
 void streams_init(struct usage *u)
@@ -54,7 +56,8 @@ void streams_init(struct usage *u)
         s->u = u;
         s->writer = i;
         counts_init(&s->pending, &u->arena, USAGE_PENDING_MAX);
-        s->events = ARENA_ARRAY(&u->arena, const struct usage_event *, EVENTS_MAX);
+        counts_init(&s->places, &u->arena, USAGE_PENDING_MAX);
+        s->events = ARENA_ARRAY(&u->arena, struct usage_event *, EVENTS_MAX);
         ctx_init(&s->flush_cx, CTX_CAP_DEFAULT);
     }
 }
@@ -63,6 +66,22 @@ void streams_done(struct usage *u)
 {
     for (int i = 0; i < u->n_streams; i++)
         ctx_done(&u->streams[i].flush_cx);
+}
+
+static void usage_locate(struct usage *u, struct usage_event *e)
+{
+    if (u->conf.geo && !e->country[0])
+        geo_country(u->conf.geo, e->ip, e->country);
+}
+
+void flight_locate(struct usage *u, struct flight *f)
+{
+    for (size_t i = 0; i < f->n_chunks; i++) {
+        struct usage_event *e = (void *)f->chunks[i]->data;
+
+        for (size_t k = 0; k < f->chunks[i]->n; k++)
+            usage_locate(u, &e[k]);
+    }
 }
 
 struct str usage_cut(struct str s, size_t max)
@@ -111,6 +130,7 @@ static void event_row(struct arena *a, const void *arg, size_t i, struct val *v)
     v[9] = VT(clean(a, e->payload, USAGE_PAYLOAD_MAX));
     v[10] = VT(e->error);
     v[11] = VI(e->at_ms);
+    v[12] = VT(e->country[0] ? str_of(e->country) : STR_NONE);
 }
 
 /* The events of the batch: of its units, and of the flight when it is part of it. Only a unit with `ran` can know its
@@ -120,16 +140,18 @@ static void gather(struct stream *s, struct unit *const *units, size_t n)
     s->n_events = 0;
     s->flight = NULL;
     for (size_t i = 0; i < n; i++) {
-        const struct usage_event *e = units[i]->tag;
+        struct usage_event *e = units[i]->tag;
 
         if (units[i]->fn == flight_run)
             s->flight = units[i]->arg;
-        else if (units[i]->ran && e && e->status && units[i]->err != ERR_UNAVAILABLE)
+        else if (units[i]->ran && e && e->status && units[i]->err != ERR_UNAVAILABLE) {
+            usage_locate(s->u, e);
             s->events[s->n_events++] = e;
+        }
     }
     for (size_t i = 0; s->flight && i < s->flight->n_chunks; i++) {
-        const struct chunk *c = s->flight->chunks[i];
-        const struct usage_event *e = (const void *)c->data;
+        struct chunk *c = s->flight->chunks[i];
+        struct usage_event *e = (void *)c->data;
 
         for (size_t k = 0; k < c->n; k++)
             s->events[s->n_events++] = &e[k];
@@ -174,7 +196,7 @@ static enum err_code stream_write(struct ctx *cx, struct db *db, struct stream *
     if (!e && number && db_is_postgres(db))
         e = db_run(cx, db, SQL_HOLD, ARGS(VI(number)));
     if (!e)
-        e = rollup_write(cx, db, s->u, &s->pending);
+        e = rollup_write(cx, db, s->u, &s->pending, &s->places);
     if (!e && is_last && number) {
         s->is_given_back = true;
         e = db_run(cx, db, SQL_DROP_STREAM, ARGS(VI(number)));
@@ -196,6 +218,11 @@ void stream_flush_ran(struct unit *unit, enum err_code e)
     s->has_flushed = e == ERR_NONE;
 }
 
+static bool has_room(const struct stream *s, size_t n)
+{
+    return s->pending.cap - s->pending.n >= n && s->places.cap - s->places.n >= n;
+}
+
 enum err_code usage_before_commit(struct ctx *cx, struct db *db, void *arg, int writer,
                                   struct unit *const *units, size_t n)
 {
@@ -211,8 +238,7 @@ enum err_code usage_before_commit(struct ctx *cx, struct db *db, void *arg, int 
     db_scope_system(db);
     if (!atomic_load(&s->number))
         e = take_stream(cx, db, s);
-    if (!e &&
-        s->pending.cap - s->pending.n < s->n_events + drops) { /* make room before it is needed */
+    if (!e && !has_room(s, s->n_events + drops)) { /* make room before it is needed */
         e = stream_write(cx, db, s, false);
         s->has_flushed = e == ERR_NONE;
     }
@@ -227,6 +253,7 @@ enum err_code usage_before_commit(struct ctx *cx, struct db *db, void *arg, int 
 static void flushed(struct stream *s)
 {
     counts_clear(&s->pending);
+    counts_clear(&s->places);
     if (s->is_lost || s->is_given_back)
         atomic_store(&s->number, 0);
     if (s->is_lost)
@@ -236,10 +263,12 @@ static void flushed(struct stream *s)
 static void count_batch(struct stream *s)
 {
     for (size_t i = 0; i < s->n_events; i++)
-        BUG_IF(!counts_event(&s->pending, s->events[i])); /* before_commit made room */
+        BUG_IF(!counts_event(&s->pending, s->events[i]) || /* before_commit made room */
+               !counts_place(&s->places, s->events[i]));
     s->seq_done = s->seq;
     if (s->flight) {
         counts_merge(&s->pending, &s->flight->drops);
+        counts_nowhere(&s->places, &s->flight->drops);
         s->flight->is_committed = true;
     }
     atomic_fetch_add(&s->u->stored, (long long)s->n_events);

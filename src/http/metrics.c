@@ -92,4 +92,8 @@ void metrics_print(struct buf *out)
                "# TYPE tessera_http_deadline_closed_total "
                "counter\ntessera_http_deadline_closed_total %llu\n",
                (unsigned long long)bound->refused_timeouts);
+    buf_printf(out,
+               "# HELP tessera_api_keys_expiring Active API keys that expire within 7 days.\n"
+               "# TYPE tessera_api_keys_expiring gauge\ntessera_api_keys_expiring %lld\n",
+               (long long)token_dir_expiring(bound->app->tokens));
 }

@@ -82,6 +82,23 @@ static void error_fields(struct exchange *x, struct buf *b)
     buf_char(b, ']');
 }
 
+/* Which of the key's limits have nothing left; none when something else was limited. */
+static void error_policies(const struct limit_state *l, struct buf *b)
+{
+    const char *sep = "";
+    buf_lit(b, ",\"violated-policies\":[");
+    if (l->violated & LIMIT_HOUR) {
+        buf_lit(b, "\"hour\"");
+        sep = ",";
+    }
+    for (size_t i = 0; i < l->n_named; i++)
+        if (l->violated & LIMIT_NAMED(i)) {
+            buf_printf(b, "%s\"" STR_FMT "\"", sep, STR_ARG(l->named[i].name));
+            sep = ",";
+        }
+    buf_char(b, ']');
+}
+
 /* RFC 9457. The type of a spent quota is the registered one (draft-ietf-httpapi-ratelimit-headers). */
 static void error_problem(struct exchange *x, struct buf *b)
 {
@@ -99,7 +116,7 @@ static void error_problem(struct exchange *x, struct buf *b)
     buf_lit(b, ",\"request_id\":");
     json_write_str(b, x->cx.request_id);
     if (is_quota)
-        buf_lit(b, ",\"violated-policies\":[\"hour\"]");
+        error_policies(&x->limit, b);
     error_fields(x, b);
     buf_char(b, '}');
 }
@@ -151,17 +168,37 @@ static void add_i64(struct MHD_Response *r, const char *name, int64_t v)
     MHD_add_response_header(r, name, text);
 }
 
+static void put_limit(struct buf *b, struct str name, int64_t remaining, int64_t reset_s)
+{
+    buf_char(b, '"');
+    buf_str(b, name);
+    buf_lit(b, "\";r=");
+    buf_i64(b, remaining);
+    buf_lit(b, ";t=");
+    buf_i64(b, reset_s);
+}
+
+/* Built by hand: printf would cost a key with named limits a microsecond a request. */
+static const char *limit_text(struct arena *a, const struct limit_state *l)
+{
+    struct buf b;
+    buf_init(&b, a, 1024);
+    put_limit(&b, STR("hour"), l->remaining, l->reset_s);
+    for (size_t i = 0; i < l->n_named; i++) {
+        buf_lit(&b, ", ");
+        put_limit(&b, l->named[i].name, l->named[i].remaining, l->named[i].reset_s);
+    }
+    buf_char(&b, '\0');
+    return b.p;
+}
+
 /* draft-ietf-httpapi-ratelimit-headers: policy and state, on every answer to a valid token. */
 static void add_limits(struct exchange *x, struct MHD_Response *r)
 {
     const struct limit_state *l = &x->limit;
-    char text[96];
     if (l->limit) {
-        snprintf(text, sizeof text, "\"hour\";q=%lld;w=3600", (long long)l->limit);
-        MHD_add_response_header(r, "RateLimit-Policy", text);
-        snprintf(text, sizeof text, "\"hour\";r=%lld;t=%lld", (long long)l->remaining,
-                 (long long)l->reset_s);
-        MHD_add_response_header(r, "RateLimit", text);
+        MHD_add_response_header(r, "RateLimit-Policy", l->policy.p);
+        MHD_add_response_header(r, "RateLimit", limit_text(&x->cx.arena, l));
         if (x->srv->conf->x_ratelimit_headers) {
             add_i64(r, "X-RateLimit-Limit", l->limit);
             add_i64(r, "X-RateLimit-Remaining", l->remaining);

@@ -194,3 +194,118 @@ def test_a_flood_of_wrong_tokens_does_not_lock_out_a_good_one(start_server):
 
     assert bad.get(V0).status_code == 429
     assert good.get(V0).status_code == 200
+
+
+# --- named limits --------------------------------------------------------------------------------
+
+KEYS = "/v1/api-keys"
+
+
+@pytest.fixture(scope="module")
+def admin(common_server):
+    made = common_server.new_token("admin", scopes=["admin:full"])
+    return Api(common_server, made["token"], made["id"])
+
+
+def named(server, admin, *limits, **body):
+    """A client whose key has these (name, requests, window_s), and the key."""
+    reply = admin.post(KEYS, {"name": "named", "rate_limit": 1000, "limits": [
+        {"name": n, "requests": r, "window_s": w} for n, r, w in limits], **body})
+    assert reply.status_code == 201, reply.text
+    return Api(server, reply.json()["token"], reply.json()["id"])
+
+
+def policies(header):
+    """`"hour";r=1;t=2, "burst";r=3;t=4` -> {"hour": {"r": 1, "t": 2}, "burst": …}."""
+    return {name: {k: int(v) for k, v in re.findall(r";([a-z])=(\d+)", rest)}
+            for name, rest in re.findall(r'"([a-z0-9_-]+)"((?:;[a-z]=\d+)+)', header)}
+
+
+def test_every_policy_is_in_the_headers(server, admin):
+    api = named(server, admin, ("burst", 50, 10), ("day", 10000, 86400))
+
+    reply = api.get("/v1/tickets")
+
+    assert reply.headers["RateLimit-Policy"] == (
+        '"hour";q=1000;w=3600, "burst";q=50;w=10, "day";q=10000;w=86400')
+    state = policies(reply.headers["RateLimit"])
+    assert {n: s["r"] for n, s in state.items()} == {"hour": 999, "burst": 49, "day": 9999}
+    assert 1 <= state["burst"]["t"] <= 10 and 1 <= state["day"]["t"] <= 86400
+
+
+def test_a_spent_named_limit_refuses_and_takes_nothing_from_the_others(server, admin):
+    api = named(server, admin, ("tight", 3, 3600), ("wide", 100, 86400))
+
+    replies = [api.get("/v1/tickets") for _ in range(6)]
+
+    assert [r.status_code for r in replies] == [200] * 3 + [429] * 3
+    state = policies(replies[-1].headers["RateLimit"])
+    assert {n: s["r"] for n, s in state.items()} == {"hour": 997, "tight": 0, "wide": 97}
+    problem = assert_problem(replies[-1], 429, "rate_limit_exceeded")
+    assert problem["violated-policies"] == ["tight"]
+    assert problem["type"].endswith("#quota-exceeded")
+    assert int(replies[-1].headers["Retry-After"]) == state["tight"]["t"]
+
+
+def test_a_spent_hour_takes_nothing_from_the_named_ones(server, admin):
+    api = named(server, admin, ("wide", 100, 86400), rate_limit=2)
+
+    replies = [api.get("/v1/tickets") for _ in range(4)]
+
+    assert [r.status_code for r in replies] == [200] * 2 + [429] * 2
+    assert policies(replies[-1].headers["RateLimit"])["wide"]["r"] == 98
+    assert replies[-1].json()["violated-policies"] == ["hour"]
+
+
+def test_retry_after_is_the_longest_wait_of_all_that_are_spent(server, admin):
+    api = named(server, admin, ("short", 2, 60), ("long", 2, 86400), rate_limit=2)
+    for _ in range(2):
+        api.get("/v1/tickets")
+
+    reply = api.get("/v1/tickets")
+
+    state = policies(reply.headers["RateLimit"])
+    assert reply.json()["violated-policies"] == ["hour", "short", "long"]
+    assert int(reply.headers["Retry-After"]) == max(s["t"] for s in state.values())
+
+
+def test_the_documents_body_does_not_change(server, admin):
+    api = named(server, admin, ("tight", 1, 3600))
+    assert api.get(V0).status_code == 200
+
+    assert_v0_error(api.get(V0), 429, "rate_limit_exceeded")
+
+
+def test_a_named_limit_opens_again_after_retry_after(server, admin):
+    api = named(server, admin, ("burst", 2, 1))
+    wait_until(lambda: api.get("/v1/tickets").status_code == 429, 5, "it is spent", 0)
+    refused = api.get("/v1/tickets")
+    began = time.monotonic()
+
+    wait_until(lambda: api.get("/v1/tickets").status_code == 200, 5, "it opens again")
+
+    assert time.monotonic() - began <= int(refused.headers.get("Retry-After", 2)) + 1
+
+
+def test_a_change_of_the_key_keeps_what_was_counted(server, admin):
+    api = named(server, admin, ("burst", 10, 3600))
+    for _ in range(4):
+        api.get("/v1/tickets")
+    path = f"{KEYS}/{api.token_id}"
+
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 6, "window_s": 3600},
+                                  {"name": "new", "requests": 9, "window_s": 3600}]})
+    state = policies(api.get("/v1/tickets").headers["RateLimit"])
+    assert (state["burst"]["r"], state["new"]["r"]) == (1, 8)
+
+    admin.patch(path, {"limits": []})
+    assert list(policies(api.get("/v1/tickets").headers["RateLimit"])) == ["hour"]
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 10, "window_s": 3600}]})
+    assert policies(api.get("/v1/tickets").headers["RateLimit"])["burst"]["r"] == 4
+
+
+def test_one_keys_named_limit_is_not_anothers(server, admin):
+    poor, rich = (named(server, admin, ("burst", 1, 3600)) for _ in range(2))
+    assert [poor.get("/v1/tickets").status_code for _ in range(2)] == [200, 429]
+
+    assert rich.get("/v1/tickets").status_code == 200

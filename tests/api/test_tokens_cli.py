@@ -27,8 +27,9 @@ def shown(server, token_id):
 def test_create_prints_id_secret_and_prefix(server):
     made = server.new_token("made")
 
-    assert re.fullmatch(r"stk_[A-Za-z0-9_-]{43}", made["token"])
-    assert made["prefix"] == made["token"][:8]
+    assert re.fullmatch(r"stk_live_[A-Za-z0-9]{30}_[A-Za-z0-9]{6}", made["token"])
+    assert made["prefix"] == made["token"][:13]
+    assert made["masked"] == "stk_…" + made["token"][-4:]
     assert made["name"] == "made" and made["id"]
 
 
@@ -70,7 +71,7 @@ def test_every_field_of_a_token_is_kept(server):
         "full", rate_limit=77, scopes=["tickets:read"], expires_in="90d",
         extra=["--description", "for the tests", "--metadata", '{"owner":"ops"}',
                "--allowed-endpoints", f"GET {V0}*,GET /v1/*", "--allowed-ips",
-               "127.0.0.0/8,::1"])
+               "127.0.0.0/8,::1", "--limit", "burst=50/10s, day=10000/1d"])
 
     token = shown(server, made["id"])
 
@@ -78,6 +79,9 @@ def test_every_field_of_a_token_is_kept(server):
         "full", "for the tests", 77)
     assert token["scopes"] == ["tickets:read"]
     assert token["metadata"] == {"owner": "ops"}
+    assert token["limits"] == [{"name": "burst", "requests": 50, "window_s": 10},
+                               {"name": "day", "requests": 10000, "window_s": 86400}]
+    assert "50 in 10 s (burst)" in server.cli("token", "show", made["id"])
     assert token["allowed_endpoints"] == [f"GET {V0}*", "GET /v1/*"]
     assert token["allowed_ips"] == ["127.0.0.0/8", "::1"]
     assert token["status"] == "active" and token["expires_at"] > token["created_at"]
@@ -89,6 +93,11 @@ def test_every_field_of_a_token_is_kept(server):
     ["--name", "x", "--rate-limit", "many"], ["--name", "x", "--expires-in", "soon"],
     ["--name", "x", "--scopes", "nonsense:read"], ["--name", "x", "--allowed-ips", "300.1.1.1"],
     ["--name", "x", "--metadata", "[1]"], ["--name", "x", "--unknown", "1"], [],
+    ["--name", "x", "--limit", "burst"], ["--name", "x", "--limit", "burst=5"],
+    ["--name", "x", "--limit", "burst=5/soon"], ["--name", "x", "--limit", "BURST=5/1s"],
+    ["--name", "x", "--limit", "hour=5/1s"], ["--name", "x", "--limit", "a=1/1s,a=2/2s"],
+    ["--name", "x", "--limit", "a=0/1s"], ["--name", "x", "--limit", "a=1/100ms"],
+    ["--name", "x", "--limit", ""],
 ])
 def test_wrong_arguments_are_refused_and_make_no_token(server, args):
     before = len(listed(server))
@@ -298,7 +307,7 @@ def test_user_create_stores_no_password_in_the_clear(server, tmp_path):
     made = server.cli_json("user", "create", "--email", email, "--name", "Ops",
                            "--password-file", str(secret))
 
-    row = truth.rows(server, "SELECT * FROM user_account WHERE email = ?", email)[0]
+    row = truth.rows(server, "SELECT * FROM app_user WHERE email = ?", email)[0]
     assert made["email"] == email and "correct horse" not in json.dumps(made)
     assert "correct horse" not in json.dumps(row, default=str)
     assert "$argon2id$" in str(row)
@@ -309,3 +318,18 @@ def test_user_create_stores_no_password_in_the_clear(server, tmp_path):
 def test_user_create_takes_no_password_from_the_command_line(server):
     assert server.run("user", "create", "--email", "x@example.com", "--password",
                       "visible to all").returncode == 2
+
+
+# --- audit ---------------------------------------------------------------------------------------
+
+
+def test_the_command_line_is_in_the_audit_log(server):
+    made = server.new_token("audited")
+    server.cli("token", "disable", made["id"])
+    server.cli("token", "delete", made["id"])
+
+    rows = truth.rows(server, "SELECT action, actor_kind FROM audit_log WHERE target_id = ? "
+                              "ORDER BY seq", made["id"])
+
+    assert rows == [("api_key.create", "cli"), ("api_key.disable", "cli"),
+                    ("api_key.delete", "cli")]

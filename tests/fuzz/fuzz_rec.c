@@ -11,19 +11,34 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 struct thing {
     struct rec_bits bits;
-    struct str a, b, c, d, e;
+    struct str a, b, c, d, e, g, h, j;
     int64_t i, t, f;
 };
 
 static const char *const words[] = { "low", "high", NULL };
 
 #define AT(member) .offset = offsetof(struct thing, member)
+static const struct field inner_fields[] = {
+    { "a", F_STR, AT(a), .flags = F_REQUIRED, .max = 8 },
+    { "i", F_INT, AT(i), .min = -9, .max = 99 },
+    { "j", F_JSON, AT(j), .max = 16 },
+};
+static const struct rec inner = REC("Inner", struct thing, inner_fields, NULL);
+static const struct field middle_fields[] = {
+    { "g", F_REC, AT(g), .of = &inner },
+    { "h", F_RECS, AT(h), .min = 1, .of = &inner },
+};
+static const struct rec middle = REC("Middle", struct thing, middle_fields, NULL);
+
 static const struct field fields[] = {
     { "a", F_STR, AT(a), .flags = F_NULLABLE | F_SINGLE_LINE, .max = 8 },
     { "b", F_UUID, AT(b), .flags = F_OMIT_NULL },
     { "c", F_ENUM, AT(c), .words = words },
     { "d", F_OBJECT, AT(d), .max = 64 },
     { "e", F_STRS, AT(e), .max = 4 },
+    { "g", F_REC, AT(g), .of = &middle },
+    { "h", F_RECS, AT(h), .max = 3, .of = &middle },
+    { "j", F_JSON, AT(j), .max = 64 },
     { "i", F_INT, AT(i), .min = -9, .max = 99 },
     { "t", F_TIME, AT(t) },
     { "f", F_BOOL, AT(f) },

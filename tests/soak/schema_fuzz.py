@@ -1,7 +1,9 @@
 """Requests made from the server's own /openapi.json: good ones, nearly good ones and bad ones.
 
 For every operation: no answer is a failure (5xx), every answer keeps its schema, what the schema
-of a request allows is not refused as malformed, and what it forbids is not accepted.
+of a request allows is not refused as malformed, and what it forbids is not accepted. The ids in
+paths and bodies are of real objects (harness/world.py makes them) in a team of the run's own.
+`make soak` runs it by time, tests/api/test_schema_fuzz.py by a number of requests.
 """
 
 import json
@@ -13,12 +15,15 @@ from urllib.parse import quote
 
 import jsonschema
 from harness.contract import FORMATS, Contract
-from harness.server import V0
+from harness.tenants import Person
+from harness.world import MAKERS, World, parameters_of, reference
 
 from workers import Connection
 
 LETTERS = "abc XYZ 019 _-/\\\"'<>&%{}[]äßЖ漢\u0301\u200f😀"
-OWN = 20
+FAMILIES = 4            # sets of objects that belong together; requests pick ids from them
+DEEP = 70               # deeper than the server reads
+LONG = 70000
 CALMER = 0.55           # how many requests are left as their schema wants them
 
 
@@ -35,9 +40,11 @@ class Maker:
             return schema["const"]
         if "enum" in schema:
             return dice.choice(schema["enum"])
-        for word in ("oneOf", "anyOf"):
+        for word in ("oneOf", "anyOf", "allOf"):
             if word in schema:
                 return self.value(dice.choice(schema[word]), depth)
+        if not {"type", "properties"} & set(schema):
+            return self.anything(depth)
         kind = schema.get("type", "object")
         if isinstance(kind, list):
             kind = dice.choice(kind)
@@ -61,7 +68,8 @@ class Maker:
         if schema.get("format") == "uuid":
             return str(uuid.UUID(int=dice.getrandbits(128)))
         if schema.get("format") == "date-time":
-            at = datetime(2020, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=dice.randint(0, 3e8))
+            at = datetime(2020, 1, 1, tzinfo=timezone.utc)
+            at += timedelta(seconds=dice.randint(0, 300000000))
             return at.strftime("%Y-%m-%dT%H:%M:%SZ")
         low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
         size = dice.choice((low, min(high, 2000), dice.randint(low, min(high, 60))))
@@ -106,6 +114,8 @@ class Maker:
             value = list(value)
             value[dice.randrange(len(value))] = self.spoil(dice.choice(value))
             return value
+        if dice.random() < 0.05:
+            return json.loads("[" * DEEP + "]" * DEEP) if dice.random() < 0.5 else "x" * LONG
         if isinstance(value, str) and dice.random() < 0.5:
             return value + dice.choice(("", "\n", "\u0000", "\ufffd", "x" * 600, "\U0010ffff"))
         return self.anything()
@@ -118,58 +128,116 @@ def is_per_item(text):
     return any("error" in item for item in items)
 
 
-class SchemaFuzz:
-    """One run over all operations with a token of its own."""
+# Operations that a signed-in user does not ask, each with its reason.
+LEFT_OUT = {
+    ("DELETE", "/v1/sessions/current"): "ends the run's own session",
+}
+# Operations with rules that no schema says: a well-formed request may be refused there.
+MORE_RULES = {
+    "/v1/projects": "form of keys",
+    "/v1/projects/{project_id}": "form of keys",
+    "/v1/teams/{team_id}": "form of slugs",
+    "/v1/agents": "user_id is of a user of the team; e-mail addresses",
+    "/v1/agents/{agent_id}": "e-mail addresses",
+    "/v1/contacts": "e-mail addresses, phone numbers",
+    "/v1/contacts/bulk": "the same",
+    "/v1/contacts/{contact_id}": "the same",
+    "/v1/contacts/{contact_id}/merge": "ids of the team, names of fields",
+    "/v1/tickets": "ids of the team, form of tags",
+    "/v1/tickets/{ticket_id}": "the same",
+    "/v1/tickets/{ticket_id}/assign": "ids of the team",
+    "/v1/tickets/{ticket_id}/watchers": "kind and id go together",
+    "/v1/tickets/{ticket_id}/attachments": "names and types of files",
+    "/v1/api-keys": "scopes, CIDRs, endpoints, names of limits, one expiry",
+    "/v1/api-keys/{api_key_id}": "the same",
+    "/v1/api-keys/verify": "scopes, addresses",
+    "/v1/teams": "form of slugs",
+    "/v1/me/password": "the password",
+    "/v1/me/totp/confirm": "the code",
+    "/v1/me/totp/disable": "the password",
+    "/v1/me/recovery-codes": "the code",
+    "/v1/usage/timeseries": "spans that fit the bucket",
+    "/v1/usage/routes": "spans",
+    "/v1/usage/countries": "spans",
+    "/v1/usage/requests": "spans, addresses",
+    "/v1/usage/requests/export": "the same",
+}
 
-    def __init__(self, server, document, token, seed):
+
+class SchemaFuzz:
+    """One run over all operations in a team of its own, by a key with admin:full or, when
+    `as_owner`, by its owner, who is signed in."""
+
+    def __init__(self, server, document, seed, as_owner=False):
         self.dice = random.Random(seed)
         self.contract = Contract(document)
         self.maker = Maker(self.contract, self.dice)
-        self.connection = Connection(server, token)
-        self.operations = list(self.contract.operations())
-        self.own = []
+        owner = Person(server, "viewer") if as_owner else None
+        self.world = World(server, "fuzz", owner=owner.email if owner else None)
+        self.connection = Connection(server, self.world.key["token"])
+        self.as_owner = as_owner
+        if owner:
+            self.connection.headers = {
+                "Content-Type": "application/json", "Tessera-Team": self.world.id,
+                "Cookie": f"tessera_session={owner.session.cookies['tessera_session']}",
+                "X-CSRF-Token": owner.session.headers["X-CSRF-Token"]}
+        self.operations = [(m, t, o) for m, t, o in self.contract.operations()
+                           if not (as_owner and (m, t) in LEFT_OUT)]
+        self.families = []      # {path parameter: id}
         self.problems = {}      # (method, path, status, kind): the first of its kind
         self.requests = self.good = 0
         self.statuses = {}
 
-    def run(self, seconds):
-        """Ask until the time is over; returns what is wrong."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if len(self.own) < OWN or self.dice.random() < 0.01:
-                self.refill()
-            method, template, operation = self.dice.choice(self.operations)
-            self.one(method, template, operation)
+    def run(self, seconds=None, count=None):
+        """Ask until the time is over or so many times; returns what is wrong."""
+        end = time.monotonic() + (seconds or 1e9)
+        order = []
+        while time.monotonic() < end and (count is None or self.requests < count):
+            order = order or self.dice.sample(self.operations, len(self.operations))
+            self.one(*order.pop())
         unseen = [f"{m} {t}" for m, t, _ in self.operations
                   if not any(key[:2] == (m, t) for key in self.statuses)]
         if unseen:
             self.problems["unseen"] = f"never asked: {unseen}"
         return self.problems.values()
 
-    def refill(self):
-        _, _, text = self.connection.ask("POST", V0 + "/tickets", {"title": "subject"})
-        self.own = self.own[-OWN:] + [json.loads(text)["ticket"]["id"]]
+    def family(self):
+        """Objects that belong together; now and then new ones."""
+        if len(self.families) < FAMILIES:
+            self.world.ids = {}
+            self.families.append({name: self.world.id_of(name) for name in MAKERS})
+        return self.dice.choice(self.families)
 
-    def parameters(self, operation, path):
+    def gone(self, family):
+        if family in self.families:
+            self.families.remove(family)
+
+    def parameters(self, operation, path, family):
         """(path with its parameters and query, headers, whether all are as their schemas want)."""
         is_good, query, headers = True, [], {}
         for parameter in map(self.contract.deref, operation.get("parameters", [])):
             name, where = parameter["name"], parameter["in"]
             if where != "path" and not parameter.get("required") and self.dice.random() < 0.75:
                 continue
-            value = self.maker.value(parameter["schema"])
+            if name == "Tessera-Team" and self.as_owner:
+                continue
+            value = self.maker.value(parameter.get("schema", {"type": "string"}))
             if name == "cursor" or where == "header":
                 is_good = False                     # means something that no schema can say
             if where == "path":
-                if name == "ticket_id" and self.dice.random() < 0.8:
-                    value = self.dice.choice(self.own)
-                elif self.dice.random() < 0.3 or name != "ticket_id":
-                    value, is_good = self.maker.make_string({"minLength": 1, "maxLength": 40},
-                                                            0), False
+                if name in family and self.dice.random() < 0.85:
+                    value = family[name]
                 else:
                     is_good = False                 # well-formed, and not ours
-                path = path.replace("{" + name + "}", quote(value, safe=""))
+                    if self.dice.random() < 0.5:
+                        value = self.maker.make_string({"minLength": 1, "maxLength": 40}, 0)
+                path = path.replace("{" + name + "}", quote(str(value), safe=""))
                 continue
+            if name == "Tessera-Team" and self.dice.random() < 0.8:
+                value = self.world.id
+            kind = reference(name, parameter.get("schema", {}))
+            if kind and self.dice.random() < 0.8:
+                value = family[kind]
             if self.dice.random() > CALMER + 0.3:
                 value, is_good = self.maker.anything(5), False
             text = ",".join(map(str, value)) if isinstance(value, list) else (
@@ -180,14 +248,21 @@ class SchemaFuzz:
                 headers[name] = text.encode("ascii", "replace").decode().replace("\n", " ")
         return path + ("?" + "&".join(query) if query else ""), headers, is_good
 
-    def body(self, operation):
+    def body(self, operation, family):
         """(body, whether it has to be accepted, whether it may be); without a body (None, True,
         True)."""
         content = self.contract.deref(operation.get("requestBody") or {}).get("content")
         if not content:
             return None, True, True
-        schema = next(iter(content.values()))["schema"]
+        schema = self.contract.deref(next(iter(content.values())).get("schema", {}))
+        if not schema:                              # an upload: any bytes
+            return self.maker.make_string({"maxLength": 5000}, 0), True, True
         body = self.maker.value(schema)
+        for name in body if isinstance(body, dict) else ():
+            part = schema.get("properties", {}).get(name, {})
+            kind = reference(name, part)
+            if kind and self.dice.random() < 0.7:
+                body[name] = [family[kind]] if "array" in str(part.get("type")) else family[kind]
         while self.dice.random() > CALMER:
             body = self.maker.spoil(body)
         validator = jsonschema.Draft202012Validator(schema, resolver=self.contract.resolver,
@@ -196,37 +271,56 @@ class SchemaFuzz:
         # No schema says that U+0000 is refused.
         return body, may_pass and "\\u0000" not in json.dumps(body), may_pass
 
+    def encoded(self, body, operation, headers):
+        """(bytes, whether they say what the body says)."""
+        if body is None and "requestBody" not in operation:
+            return None, True
+        content = self.contract.deref(operation["requestBody"])["content"]
+        if "*/*" in content:
+            headers["Content-Type"] = self.dice.choice(("image/png", "text/plain", "text/html", "x",
+                                                        "application/pdf; name=x"))
+            return str(body).encode("utf-8", "replace"), False
+        data = json.dumps(body, ensure_ascii=self.dice.random() < 0.5).encode("utf-8",
+                                                                              "surrogatepass")
+        if self.dice.random() < 0.03:               # broken in the middle
+            return data[:self.dice.randint(0, len(data))], False
+        if self.dice.random() < 0.02:
+            headers["Content-Type"] = "text/plain"
+            return data, False
+        return data, True
+
     def one(self, method, template, operation):
-        path, headers, is_good = self.parameters(operation, template)
-        body, body_is_good, body_may_pass = self.body(operation)
-        data = None if body is None and "requestBody" not in operation else (
-            json.dumps(body, ensure_ascii=self.dice.random() < 0.5).encode("utf-8",
-                                                                          "surrogatepass"))
+        family = self.family() if parameters_of(template) or self.dice.random() < 0.5 else {
+            **(self.families[0] if self.families else self.family())}
+        path, headers, is_good = self.parameters(operation, template, family)
+        body, body_is_good, body_may_pass = self.body(operation, family)
+        data, is_whole = self.encoded(body, operation, headers)
         status, reply_headers, text = self.connection.ask(method, path, data, headers)
         self.requests += 1
         key = (method, template, status)
         self.statuses[key] = self.statuses.get(key, 0) + 1
-        self.good += is_good and body_is_good
+        is_good = is_good and body_is_good and is_whole
+        self.good += is_good
         shown = f"{method} {path} {headers or ''} {(data or b'')[:300].decode('utf-8', 'replace')}"
-        self.judge(key, shown, is_good and body_is_good,
-                   body_may_pass or is_per_item(text))
+        self.judge(key, shown, is_good and template not in MORE_RULES,
+                   body_may_pass or not is_whole or is_per_item(text), text)
         try:
             self.contract.check(method, path.split("?")[0], status,
                                 reply_headers.get("Content-Type"), text)
         except AssertionError as e:
             self.complain(key, shown, str(e))
-        if method == "DELETE" and status == 204:
-            self.own = [one for one in self.own if one not in path]
+        if status < 300 and (method == "DELETE" or template.endswith("/merge")):
+            self.gone(family)
 
     def complain(self, key, shown, what):
         self.problems.setdefault((*key, what[:12]), f"{shown}: {what}")
 
-    def judge(self, key, shown, is_good, may_succeed):
+    def judge(self, key, shown, is_good, may_succeed, text):
         """The status alone: never a failure, good requests pass, bad ones do not."""
         _, template, status = key
         if status >= 500 and not (status == 503 and template == "/readyz"):
             self.complain(key, shown, f"failed with {status}")
         if is_good and status in (400, 415, 422):
-            self.complain(key, shown, "refused, though as its schema wants")
+            self.complain(key, shown, f"refused, though as its schema wants: {text[:300]}")
         if not may_succeed and status < 300:
             self.complain(key, shown, "accepted, though against its schema")

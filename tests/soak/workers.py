@@ -35,7 +35,9 @@ class Connection:
         try:
             self.conn.request(method, path, data, {**self.headers, **(headers or {})})
             reply = self.conn.getresponse()
-            text = reply.read().decode()
+            is_text = any(word in (reply.headers["Content-Type"] or "json")
+                          for word in ("json", "text"))
+            text = reply.read().decode("utf-8", "strict" if is_text else "replace")
         except BaseException:
             self.close()
             raise

@@ -183,6 +183,19 @@ static void test_utf8_is_judged_as_rfc_3629(void **state)
     assert_int_equal(str_chars(STR("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80")), 4);
 }
 
+static void test_a_single_line_has_no_control_character(void **state)
+{
+    static const char *const good[] = { "", " a~", "\xC2\xA0", "\xC3\x85", "\xE2\x80\xA8" };
+    static const char *const bad[] = { "\n", "a\tb", "\x1F", "\x7F", "a\xC2\x80", "\xC2\x9F" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+        assert_true(str_is_single_line(str_of(good[i])));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        assert_false(str_is_single_line(str_of(bad[i])));
+    assert_false(str_is_single_line((struct str){ "a\0b", 3 }));
+}
+
 static void test_buf_grows_and_keeps_what_it_holds(void **state)
 {
     struct buf b;
@@ -285,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_whole_and_fit),
         cmocka_unit_test(test_utf8_is_judged_as_rfc_3629),
         cmocka_unit_test(test_buf_grows_and_keeps_what_it_holds),
+        cmocka_unit_test(test_a_single_line_has_no_control_character),
         cmocka_unit_test(test_buf_never_half_writes_and_over_is_sticky),
         cmocka_unit_test(test_buf_prints_long_texts_or_nothing),
         cmocka_unit_test(test_buf_on_borrowed_storage_needs_no_arena),

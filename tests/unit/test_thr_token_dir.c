@@ -71,6 +71,7 @@ struct change {
     enum { CREATE, ENABLE, DISABLE, REGENERATE } verb;
     struct str id;
     int64_t rate_limit;
+    struct str limits;
     struct token out;
 };
 
@@ -80,6 +81,7 @@ static enum err_code run_change(struct ctx *c, struct db *db, void *arg)
     struct str team = STR(TEAM_DEFAULT);
     struct token_new in = { .name = STR("t"),
                             .rate_limit = k->rate_limit,
+                            .limits = k->limits,
                             .allowed_ips = STR("[\"127.0.0.0/8\"]") };
     REC_SET(&in, rate_limit);
     switch (k->verb) {
@@ -156,6 +158,47 @@ static void test_a_budget_is_given_out_exactly_once(void **state)
     assert_int_equal(passed, BUDGET);
 }
 
+/* What the key has left: a look that takes nothing. */
+static struct limit_state state_of(struct str secret)
+{
+    struct auth_query q = {
+        .secret = secret, .method = "GET", .route_path = "/x", .path = STR("/x")
+    };
+    struct caller who;
+    struct limit_state limit;
+    ip_parse(STR("127.0.0.1"), &q.ip);
+    assert_int_equal(token_dir_auth(&cx, dir, &q, &who, &limit), ERR_NONE);
+    return limit;
+}
+
+static void test_named_limits_are_given_out_together_or_not_at_all(void **state)
+{
+    struct token t = changed((struct change){
+        .verb = CREATE,
+        .rate_limit = BUDGET,
+        .limits = STR("[{\"name\":\"wide\",\"requests\":1800,\"window_s\":3600},"
+                      "{\"name\":\"tight\",\"requests\":1500,\"window_s\":86400}]") });
+    struct reader r[READERS];
+    int64_t passed = 0;
+    (void)state;
+    for (int i = 0; i < READERS; i++)
+        start(&r[i], (struct reader){ .secret = t.token, .id = t.id, .asks = BUDGET });
+    for (int i = 0; i < READERS; i++) {
+        changed((struct change){ .verb = ENABLE, .id = t.id }); /* a new face, the same counters */
+        pthread_join(r[i].thread, NULL);
+        passed += r[i].by_code[ERR_NONE];
+        assert_int_equal(r[i].by_code[ERR_NONE] + r[i].by_code[ERR_RATE_LIMITED], BUDGET);
+        assert_int_equal(r[i].strange, 0);
+    }
+    assert_int_equal(passed, 1500);
+
+    struct limit_state l = state_of(t.token);
+    assert_int_equal(l.remaining, BUDGET - 1500);
+    assert_int_equal(l.named[0].remaining, 300);
+    assert_int_equal(l.named[1].remaining, 0);
+    assert_int_equal(l.violated, LIMIT_NAMED(1));
+}
+
 static void test_readers_see_old_or_new_never_a_mixture(void **state)
 {
     struct token steady = changed((struct change){ .verb = CREATE, .rate_limit = TOKEN_RATE_MAX });
@@ -222,6 +265,8 @@ int main(void)
     crypt_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_budget_is_given_out_exactly_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_named_limits_are_given_out_together_or_not_at_all,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_readers_see_old_or_new_never_a_mixture, setup,
                                         teardown),
         cmocka_unit_test(test_wrong_tokens_are_counted_every_one),

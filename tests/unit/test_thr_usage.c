@@ -47,12 +47,14 @@ static void *read_some(void *arg)
     struct ctx cx;
 
     for (int i = 0; i < 50; i++) {
+        struct row_ask ask = { TEAM, &(struct usage_filter){ .limit = 0 }, INT64_MAX, INT64_MAX,
+                               20 };
         struct list rows;
 
         ctx_init(&cx, CTX_CAP_DEFAULT);
         usage_counters(f->u, &c);
         assert_int_equal(store_read(&cx, f->s, read_stats, &s), ERR_NONE);
-        assert_int_equal(usage_recent(&cx, f->u, TEAM, TOKEN, 0, 20, &rows), ERR_NONE);
+        assert_int_equal(usage_rows(&cx, f->u, &ask, &rows), ERR_NONE);
         ctx_done(&cx);
     }
     return NULL;

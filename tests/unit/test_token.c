@@ -150,7 +150,7 @@ static bool contains(struct str text, const char *part)
 
 /* ---- create ---- */
 
-static void test_a_secret_has_the_form_of_the_document_and_only_its_hash_is_stored(void **state)
+static void test_a_secret_has_the_new_form_and_only_its_hash_is_stored(void **state)
 {
     (void)state;
     struct token t = made(&(struct token_new){ .name = STR("CRM") });
@@ -158,13 +158,15 @@ static void test_a_secret_has_the_form_of_the_document_and_only_its_hash_is_stor
     struct token row = row_of(t.id);
 
     assert_int_equal(t.token.n, TOKEN_SECRET_LEN);
-    assert_true(str_starts(t.token, STR("stk_")));
+    assert_true(str_starts(t.token, STR("stk_live_")));
+    assert_true(token_secret_is_formed(t.token));
     assert_true(uuid_is_valid(t.id));
     assert_true(str_eq(row.token_hash, hash_of(t.token)));
-    assert_true(str_eq(row.token_prefix, str_sub(t.token, 0, 8)));
+    assert_true(str_eq(row.token_prefix, str_sub(t.token, 0, 13)));
+    assert_true(str_eq(row.token_last4, str_sub(t.token, 42, 4)));
     assert_int_equal(
-        strspn(t.token.p + 4, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"),
-        43);
+        strspn(t.token.p + 9, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"),
+        30);
 }
 
 static void test_two_tokens_may_share_a_name_and_never_a_secret(void **state)
@@ -364,7 +366,7 @@ static void test_regenerate_replaces_the_secret_and_forgets_the_old_one(void **s
     assert_true(str_eq(k.out.id, t.id));
     assert_false(str_eq(k.out.token, t.token));
     assert_true(str_eq(row.token_hash, hash_of(k.out.token)));
-    assert_true(str_eq(k.out.token_prefix, str_sub(k.out.token, 0, 8)));
+    assert_true(str_eq(k.out.token_prefix, str_sub(k.out.token, 0, 13)));
     assert_null(row.previous_hash.p);
     assert_false(REC_HAS(&row, previous_until_ms));
 }
@@ -418,7 +420,7 @@ int main(void)
     crypt_init();
     const struct CMUnitTest tests[] = {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-        TEST(test_a_secret_has_the_form_of_the_document_and_only_its_hash_is_stored),
+        TEST(test_a_secret_has_the_new_form_and_only_its_hash_is_stored),
         TEST(test_two_tokens_may_share_a_name_and_never_a_secret),
         TEST(test_defaults),
         TEST(test_the_secret_is_in_one_reply_only),

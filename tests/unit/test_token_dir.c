@@ -178,10 +178,10 @@ static void test_malformed_and_unknown_secrets_are_invalid_and_nobody(void **sta
         STR_NONE,
         STR("stk_"),
         STR(WRONG),
-        str_sub(t.token, 0, 46),
+        str_sub(t.token, 0, 45),
         str_printf(&cx.arena, STR_FMT "A", STR_ARG(t.token)),
-        str_printf(&cx.arena, "STK_" STR_FMT, STR_ARG(str_sub(t.token, 4, 43))),
-        str_printf(&cx.arena, "stk_!" STR_FMT, STR_ARG(str_sub(t.token, 5, 42))),
+        str_printf(&cx.arena, "STK_" STR_FMT, STR_ARG(str_sub(t.token, 4, 42))),
+        str_printf(&cx.arena, "stk_!" STR_FMT, STR_ARG(str_sub(t.token, 5, 41))),
     };
     (void)state;
     for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {

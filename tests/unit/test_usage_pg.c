@@ -123,14 +123,14 @@ static void test_a_stream_that_was_taken_for_dead_is_not_counted_twice(void **st
 static void test_recent_rows_page_newest_first(void **state)
 {
     struct ufix *f = *state;
-    int64_t below = 0, n = 0, last_ms = INT64_MAX;
+    int64_t below = INT64_MAX, n = 0, last_ms = INT64_MAX;
     struct list got;
 
     assert_int_equal(usage_recover(&f->cx, f->u), ERR_NONE);
     write_many(f, TOKEN, 130, clock_ms() - 1000);
     write_many(f, OTHER, 10, clock_ms());
     do {
-        assert_int_equal(usage_recent(&f->cx, f->u, TEAM, TOKEN, below, 50, &got), ERR_NONE);
+        got = recent(f, TOKEN, last_ms, below, 50);
         for (size_t i = 0; i < got.n; i++) {
             const struct usage_row *r = (struct usage_row *)got.v + i;
 
@@ -141,8 +141,9 @@ static void test_recent_rows_page_newest_first(void **state)
         n += (int64_t)got.n;
     } while (got.n == 50);
     assert_int_equal(n, 130);
-    assert_int_equal(usage_recent(&f->cx, f->u, STR("another team"), STR_NONE, 0, 50, &got),
-                     ERR_NONE);
+    struct row_ask ask = { STR("another team"), &(struct usage_filter){ .limit = 0 }, INT64_MAX,
+                           INT64_MAX, 50 };
+    assert_int_equal(usage_rows(&f->cx, f->u, &ask, &got), ERR_NONE);
     assert_int_equal(got.n, 0);
 }
 

@@ -266,6 +266,18 @@ enum err_code run(struct ufix *f, const char *sql)
     return e;
 }
 
+struct list recent(struct ufix *f, struct str token, int64_t before_ms, int64_t before_id,
+                   int64_t limit)
+{
+    struct usage_filter filter = { .key_id = token };
+    struct row_ask ask = { TEAM, &filter, before_ms, before_id, limit };
+    struct list got;
+
+    REC_SET(&filter, key_id);
+    assert_int_equal(usage_rows(&f->cx, f->u, &ask, &got), ERR_NONE);
+    return got;
+}
+
 /* Keys on which the rows and the rollups of grain m differ. */
 #define SQL_FROM_ROWS                                                                              \
     "SELECT team_id, COALESCE(token_id, '') AS token_id, method || ' ' || endpoint AS route, "     \
@@ -298,4 +310,14 @@ void assert_agreement(struct ufix *f)
     GRAIN_IS("h");
     GRAIN_IS("d");
     GRAIN_IS("t");
+#define COUNTRIES_ARE(column, grain, want)                                                         \
+    assert_int_equal(ask(f, "SELECT COALESCE(SUM(" column                                          \
+                            "), 0) AS n FROM usage_country WHERE grain = '" grain "'"),            \
+                     want)
+    int64_t errors = ask(f, "SELECT COUNT(*) AS n FROM integration_token_usage WHERE team_id <> '' "
+                            "AND status_code >= 400");
+    COUNTRIES_ARE("n", "h", teams);
+    COUNTRIES_ARE("n", "d", teams);
+    COUNTRIES_ARE("errors", "h", errors);
+    COUNTRIES_ARE("errors", "d", errors);
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "core/token.h"
+#include "core/usage_export.h"
 #include "core/usage_inner.h"
 
 #define TEAM STR(TEAM_DEFAULT)
@@ -44,7 +45,12 @@ void write_many(struct ufix *f, struct str token, int n, int64_t at_ms);
 int64_t ask(struct ufix *f, const char *sql);                /* column n of the first row */
 bool becomes(struct ufix *f, const char *sql, int64_t want); /* within WAIT_US */
 enum err_code run(struct ufix *f, const char *sql);
-/* Rollups and rows tell the same: per token, minute, route and class, and in every grain. */
+/* A page of the log of a key, behind row (before_ms, before_id); INT64_MAX twice = from the
+ * newest. */
+struct list recent(struct ufix *f, struct str token, int64_t before_ms, int64_t before_id,
+                   int64_t limit);
+/* Rollups and rows tell the same: per token, minute, route and class, in every grain, and over all
+ * countries. */
 void assert_agreement(struct ufix *f);
 
 #endif

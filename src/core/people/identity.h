@@ -38,5 +38,7 @@ struct str identity_cookie(struct str header, struct str name);
  * minute by identity_flush, so that idle expiry costs no write a request. Any thread. */
 void identity_seen(struct str session_id, int64_t now_ms);
 enum err_code identity_flush(struct ctx *cx, struct store *s);
+/* As this process knows it; 0 = not seen here. */
+int64_t identity_seen_at(struct str session_id);
 
 #endif

@@ -15,6 +15,7 @@ struct jwt_conf {
     struct str secret; /* HS256, at least 32 bytes; or STR_NONE */
     struct str jwks;   /* https:// address or a file; or STR_NONE */
     int64_t skew_s;
+    bool trusts_email; /* e-mail addresses count as verified whatever the token says of them */
 };
 struct jwt_claims {
     struct str issuer, subject; /* never empty */
@@ -23,13 +24,17 @@ struct jwt_claims {
     bool email_is_verified;
 };
 
-/* USAGE errors name the setting. */
+/* USAGE errors name the setting. *out = NULL without an issuer. The texts of `conf` must live as long
+ * as the struct jwt. */
 enum err_code jwt_open(struct ctx *cx, const struct jwt_conf *conf, struct jwt **out);
-enum err_code jwt_start(struct ctx *cx, struct jwt *j); /* the thread; a file is read here */
-void jwt_close(struct jwt *j);                          /* ends the thread; NULL is fine */
+/* The thread of the key set; NULL is fine. A file is read here (USAGE when it cannot be), an address
+ * by the thread: an issuer that is down does not keep the server from starting. */
+enum err_code jwt_start(struct ctx *cx, struct jwt *j);
+void jwt_close(struct jwt *j); /* ends the thread; NULL is fine */
 /* Does the text look like a JWT (three base64url parts) rather than an API key? */
 bool jwt_is_like(struct str token);
-/* INVALID_TOKEN with a sentence for each refusal. Texts live in cx. Any thread. */
+/* INVALID_TOKEN with a sentence for each refusal; UNAVAILABLE while no key set was read yet. Texts
+ * live in cx, issuer in the conf. Any thread. */
 enum err_code jwt_verify(struct ctx *cx, struct jwt *j, struct str token, struct jwt_claims *out);
 
 #endif

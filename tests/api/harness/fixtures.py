@@ -6,11 +6,12 @@ import resource
 import pytest
 
 from .client import Api
+from .people import new_person  # noqa: F401  (a fixture)
 from .postgres import Cluster
 from .server import Server, find_binary
 
-# The common servers are hammered from one address on purpose; tests of that limit start their own.
-COMMON_ENV = {"TESSERA_BAD_TOKEN_LIMIT": "1000000"}
+# The common servers are hammered from one address on purpose; tests of those limits start their own.
+COMMON_ENV = {"TESSERA_BAD_TOKEN_LIMIT": "1000000", "TESSERA_SIGN_IN_LIMIT": "10000"}
 
 
 def pytest_addoption(parser):

@@ -1,0 +1,157 @@
+"""One object of every kind in a team, made through the API, found by the name of the path parameter
+that takes its id. To cover a new kind of object: a row in MAKERS."""
+
+import uuid
+
+from .client import contract_of
+from .tenants import Tenant
+
+PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
+
+
+def made(reply, statuses=(200, 201)):
+    assert reply.status_code in statuses, f"{reply.request.url}: {reply.text}"
+    return reply.json()
+
+
+class World(Tenant):
+    """A team in which every kind of object is made when it is first asked for. Every text in it
+    holds `word`, so that a leak can be seen."""
+
+    def __init__(self, server, name="world", **kwargs):
+        super().__init__(server, name, **kwargs)
+        self.word = f"word{uuid.uuid4().hex}"
+        self.ids = {}
+
+    def id_of(self, parameter):
+        """The id that goes into {parameter} of a path."""
+        if parameter not in self.ids:
+            self.ids[parameter] = MAKERS[parameter](self)
+        return self.ids[parameter]
+
+    def post(self, path, body=None, **kwargs):
+        return made(self.api.post(path, body, **kwargs))
+
+    def fill(self, template):
+        for parameter in parameters_of(template):
+            template = template.replace("{" + parameter + "}", self.id_of(parameter))
+        return template
+
+    def state(self):
+        """What every readable object looks like now."""
+        return {path: self.api.get(self.fill(path)).json() for path in readable(self.server)}
+
+
+def parameters_of(template):
+    return [part[1:-1] for part in template.split("/") if part.startswith("{")]
+
+
+def readable(server):
+    """The templates of single objects that a GET shows as JSON."""
+    for method, template, operation in contract_of(server).operations():
+        content = operation["responses"].get("200", {}).get("content", {})
+        if (method == "GET" and template.startswith("/v1/") and template.endswith("}")
+                and "application/json" in content):
+            yield template
+
+
+def watcher(world):
+    contact = world.id_of("contact_id")
+    world.post(f"/v1/tickets/{world.id_of('ticket_id')}/watchers",
+               {"kind": "contact", "id": contact})
+    return contact
+
+
+def attachment(world):
+    reply = world.api.request("POST", f"/v1/tickets/{world.id_of('ticket_id')}/attachments",
+                              params={"name": world.word + ".png"}, data=PNG,
+                              headers={"Content-Type": "image/png"})
+    return made(reply)["id"]
+
+
+MAKERS = {
+    "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
+    "comment_id": lambda w: w.post(f"/v1/tickets/{w.id_of('ticket_id')}/comments",
+                                   {"content": w.word})["id"],
+    "watcher_id": watcher,
+    "attachment_id": attachment,
+    "contact_id": lambda w: w.post("/v1/contacts", {"name": w.word})["id"],
+    "agent_id": lambda w: w.post("/v1/agents", {"kind": "bot", "name": w.word})["id"],
+    "api_key_id": lambda w: w.post("/v1/api-keys", {"name": w.word})["id"],
+    "team_id": lambda w: w.id,
+    "project_id": lambda w: w.post("/v1/projects", {"key": "P" + uuid.uuid4().hex[:8].upper(),
+                                                    "name": w.word})["id"],
+}
+# Members of bodies and of queries that name an object, by the parameter that makes one.
+REFERENCES = {"assignee_id": "agent_id", "key_id": "api_key_id", "actor_id": "api_key_id",
+              "target_id": "project_id"}
+
+# Path parameters that name nothing of a team, each with its reason.
+NOT_OF_A_TEAM = {
+    "file": "a page of the API reference",
+}
+
+
+def reference(name, schema):
+    """The parameter whose objects a member of a body or query names, or None."""
+    if name == "from":          # of a merge; elsewhere it is a time
+        return "contact_id" if "array" in str(schema.get("type")) else None
+    if name in REFERENCES:
+        return REFERENCES[name]
+    return name if name in MAKERS and "uuid" in str(schema) else None
+
+
+def minimal(contract, schema):
+    """The smallest value that a schema lets in."""
+    schema = contract.deref(schema)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", (schema.get("enum") or [None])[0])
+    for word in ("allOf", "anyOf", "oneOf"):
+        if word in schema:
+            return minimal(contract, schema[word][0])
+    kind = schema.get("type", "object")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        return {name: minimal(contract, part) for name, part in schema.get("properties", {}).items()
+                if name in schema.get("required", [])}
+    if kind == "array":
+        return [minimal(contract, schema.get("items", {"type": "string"}))
+                for _ in range(schema.get("minItems", 0))]
+    if kind == "integer":
+        return schema.get("minimum", 1)
+    if kind == "string" and schema.get("format") == "uuid":
+        return str(uuid.uuid4())
+    if kind == "string" and schema.get("format") == "date-time":
+        return "2026-01-01T00:00:00Z"
+    return {"string": "x" * schema.get("minLength", 1), "boolean": False, "number": 1.5,
+            "null": None}[kind]
+
+
+def body_schema(contract, operation):
+    """The schema of an operation's JSON body, or None."""
+    content = contract.deref(operation.get("requestBody") or {}).get("content", {})
+    return contract.deref(content["application/json"]["schema"]) if "application/json" in content \
+        else None
+
+
+# Bodies that the smallest one does not do for: rules that no schema says.
+BODIES = {
+    ("POST", "/v1/agents"): lambda w: {"kind": "bot", "name": "x"},
+    ("POST", "/v1/projects"): lambda w: {"key": "P" + uuid.uuid4().hex[:8].upper(), "name": "x"},
+    ("POST", "/v1/tickets/{ticket_id}/assign"): lambda w: {"assignee_id": w.id_of("agent_id")},
+    ("POST", "/v1/tickets/{ticket_id}/watchers"): lambda w: {"kind": "contact",
+                                                             "id": w.id_of("contact_id")},
+    ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [w.id_of("contact_id")]},
+}
+
+
+def request_for(world, method, template, operation):
+    """What `requests` needs to send a good request of this operation as the world's team."""
+    contract = contract_of(world.server)
+    if "*/*" in contract.deref(operation.get("requestBody") or {}).get("content", {}):
+        return {"data": PNG, "headers": {"Content-Type": "image/png"}, "params": {"name": "x.png"}}
+    schema = body_schema(contract, operation)
+    if schema is None:
+        return {}
+    make = BODIES.get((method, template))
+    return {"json": make(world) if make else minimal(contract, schema)}
