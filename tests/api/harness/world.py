@@ -69,7 +69,13 @@ def attachment(world):
     return made(reply)["id"]
 
 
+def user(world):
+    return world.post("/v1/users", {"email": f"{uuid.uuid4().hex}@example.com", "name": world.word,
+                                    "role": "agent"})["id"]
+
+
 MAKERS = {
+    "user_id": user,
     "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
     "comment_id": lambda w: w.post(f"/v1/tickets/{w.id_of('ticket_id')}/comments",
                                    {"content": w.word})["id"],
@@ -136,6 +142,9 @@ def body_schema(contract, operation):
 
 # Bodies that the smallest one does not do for: rules that no schema says.
 BODIES = {
+    ("POST", "/v1/users"): lambda w: {"email": f"{uuid.uuid4().hex}@example.com", "name": "x",
+                                      "role": "viewer"},
+    ("PATCH", "/v1/users/{user_id}"): lambda w: {"role": "viewer"},
     ("POST", "/v1/agents"): lambda w: {"kind": "bot", "name": "x"},
     ("POST", "/v1/projects"): lambda w: {"key": "P" + uuid.uuid4().hex[:8].upper(), "name": "x"},
     ("POST", "/v1/tickets/{ticket_id}/assign"): lambda w: {"assignee_id": w.id_of("agent_id")},
