@@ -1,14 +1,13 @@
 /* /v1/tickets: list, create, bulk create, get, update, delete. */
 #include "route.h"
 
+#include "bulk.h"
 #include "etag.h"
 #include "../base/json.h"
 #include "../core/ticket.h"
 #include "page.h"
 
 #define TAG "Tickets"
-#define BULK_MAX 1000
-#define NAME_SHOWN_MAX 100
 
 static void put_ticket(struct ctx *cx, struct reply *rp, const struct ticket *t)
 {
@@ -69,107 +68,22 @@ static enum err_code delete (struct ctx *cx, struct req *rq, struct db *db, stru
 
 /* ---- bulk ---- */
 
-static void put_item_error(struct ctx *cx, struct reply *rp)
+static enum err_code create_item(struct ctx *cx, struct db *db, const struct caller *who,
+                                 const void *in, void *out)
 {
-    const struct err_info *info = err_info(cx->err);
-    buf_printf(&rp->body, "{\"status\":%d,\"error\":{\"code\":\"%s\",\"message\":", info->status,
-               info->code);
-    json_write_str(&rp->body, cx->err_text.p ? cx->err_text : str_of(info->text));
-    buf_lit(&rp->body, ",\"errors\":[");
-    for (size_t i = 0; i < cx->n_fields; i++) {
-        buf_lit(&rp->body, i ? ",{\"field\":" : "{\"field\":");
-        json_write_str(&rp->body, cx->fields[i].field);
-        buf_printf(&rp->body, ",\"code\":\"%s\",\"message\":", err_info(cx->fields[i].code)->code);
-        json_write_str(&rp->body, cx->fields[i].text);
-        buf_char(&rp->body, '}');
-    }
-    buf_lit(&rp->body, "]}}");
-}
-
-static void put_item_ticket(struct reply *rp, const struct ticket *t)
-{
-    buf_printf(&rp->body, "{\"status\":201,\"id\":\"" STR_FMT "\",\"ticket\":", STR_ARG(t->id));
-    rec_encode(&rp->body, &rec_ticket, t);
-    buf_char(&rp->body, '}');
-}
-
-/* One item: its own problems are its own result; a failure of the store ends the whole request. */
-static enum err_code bulk_item(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp,
-                               json_t *item)
-{
-    struct ticket_new in;
-    struct ticket t;
-    enum err_code e = json_is_object(item)
-                          ? rec_decode(cx, &rec_ticket_new, item, REC_REFUSE_UNKNOWN, STR_NONE, &in)
-                          : fail(cx, INVALID_FIELD, "A ticket must be a JSON object");
-    if (!e)
-        e = ticket_create(cx, db, &rq->caller, &in, &t);
-    if (e && err_info(e)->status >= 500)
-        return e;
-    if (e)
-        put_item_error(cx, rp);
-    else
-        put_item_ticket(rp, &t);
-    ctx_clear(cx);
-    return ERR_NONE;
-}
-
-static enum err_code bulk_items(struct ctx *cx, const struct req *rq, json_t **items)
-{
-    const char *name;
-    json_t *value;
-    *items = json_object_get(rq->json, "tickets");
-    if (!json_is_object(rq->json))
-        return fail(cx, INVALID_FIELD, "The body must be a JSON object");
-    json_object_foreach(rq->json, name, value)
-        if (value != *items)
-            ctx_fail_field(cx, ERR_INVALID_FIELD, str_sub(str_of(name), 0, NAME_SHOWN_MAX),
-                           "unknown field \"%.*s\"", NAME_SHOWN_MAX, name);
-    if (!*items)
-        ctx_fail_field(cx, ERR_MISSING_FIELD, STR("tickets"), "tickets is required");
-    else if (!json_is_array(*items) || !json_array_size(*items) ||
-             json_array_size(*items) > BULK_MAX)
-        ctx_fail_field(cx, ERR_INVALID_FIELD, STR("tickets"),
-                       "tickets must be an array of 1 to %d tickets", BULK_MAX);
-    return cx->err;
+    return ticket_create(cx, db, who, in, out);
 }
 
 static enum err_code bulk(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
-    json_t *items, *item;
-    size_t i;
-    enum err_code e = bulk_items(cx, rq, &items);
-    if (e)
-        return e;
-    buf_lit(&rp->body, "{\"data\":[");
-    json_array_foreach(items, i, item) {
-        if (!ctx_ok(cx)) /* a thousand items with a hundred problems each do not fit */
-            return cx->err;
-        if (i)
-            buf_char(&rp->body, ',');
-        e = bulk_item(cx, rq, db, rp, item);
-        if (e)
-            return e;
-    }
-    buf_lit(&rp->body, "]}");
-    return ERR_NONE;
+    static const struct bulk tickets = { .things = "tickets",
+                                         .thing = "ticket",
+                                         .in = &rec_ticket_new,
+                                         .out = &rec_ticket,
+                                         .id_at = offsetof(struct ticket, id),
+                                         .create = create_item };
+    return bulk_run(cx, rq, db, rp, &tickets);
 }
-
-#define BULK_BODY                                                                                  \
-    "{\"type\":\"object\",\"required\":[\"tickets\"],\"additionalProperties\":false,"              \
-    "\"properties\":{\"tickets\":{\"type\":\"array\",\"minItems\":1,\"maxItems\":1000,"              \
-    "\"items\":{\"$ref\":\"#/components/schemas/TicketNew\"}}}}"
-#define BULK_SCHEMA                                                                                \
-    "{\"type\":\"object\",\"required\":[\"data\"],\"additionalProperties\":false,\"properties\":{" \
-    "\"data\":{\"type\":\"array\","                                                                \
-    "\"items\":{\"oneOf\":[{\"type\":\"object\",\"required\":[\"status\",\"id\",\"ticket\"],"      \
-    "\"additionalProperties\":false,"                                                              \
-    "\"properties\":{\"status\":{\"const\":201},\"id\":{\"type\":\"string\",\"format\":\"uuid\"}," \
-    "\"ticket\":{\"$ref\":\"#/components/schemas/Ticket\"}}},"                                     \
-    "{\"type\":\"object\",\"required\":[\"status\",\"error\"],\"additionalProperties\":false,"     \
-    "\"properties\":{"                                                                             \
-    "\"status\":{\"type\":\"integer\",\"minimum\":400},\"error\":{\"$ref\":\"#/components/"        \
-    "schemas/ItemError\"}}}]}}}}"
 
 static const struct route routes[] = {
     { .method = "GET",
@@ -206,9 +120,9 @@ static const struct route routes[] = {
       .flags = ROUTE_ARRAY_BODY,
       .run = RUN_WRITE,
       .status = 200,
-      .body_schema = BULK_BODY,
+      .body_schema = BULK_BODY_SCHEMA("tickets", "TicketNew"),
       .reply = &rec_ticket,
-      .reply_schema = BULK_SCHEMA,
+      .reply_schema = BULK_REPLY_SCHEMA("ticket", "Ticket"),
       .handler = bulk,
       .id = "bulkCreateTickets",
       .tag = TAG,

@@ -26,9 +26,10 @@ static const struct field change_fields[] = {
       "\"open\"" },
     { "to", F_JSON, C(to), F_NULLABLE, 0, 0, NULL, "The value after, null = none", "\"resolved\"" },
 };
-static const struct rec rec_change = REC("ActivityChange", struct change_row, change_fields,
-                                         "One changed field; values longer than 500 characters are "
-                                         "shown as the string of their beginning.");
+const struct rec rec_activity_change =
+    REC("ActivityChange", struct change_row, change_fields,
+        "One changed field; values longer than 500 characters are shown as the string of their "
+        "beginning.");
 
 #define AT(member) offsetof(struct activity, member)
 static const struct field fields[] = {
@@ -40,7 +41,7 @@ static const struct field fields[] = {
     { "actor_name", F_STR, AT(actor_name), 0, 0, 0, NULL, "Its name at that time", NULL },
     { "action", F_ENUM, AT(action), 0, 0, 0, activity_actions, "What was done", NULL },
     { "changes", F_RECS, AT(changes), 0, 0, 0, NULL, "What changed, from what to what", NULL,
-      &rec_change },
+      &rec_activity_change },
     { "created_at", F_TIME, AT(created_ms), 0, 0, 0, NULL, "When", NULL },
 };
 const struct rec rec_activity =
@@ -73,7 +74,7 @@ struct str activity_json(struct ctx *cx, struct str json)
     return json.p && str_chars(json) > ACTIVITY_TEXT_MAX ? activity_text(cx, json) : json;
 }
 
-static struct str changes_json(struct ctx *cx, const struct activity_change *changes, size_t n)
+struct str activity_changes(struct ctx *cx, const struct activity_change *changes, size_t n)
 {
     struct buf b;
     buf_init(&b, &cx->arena, CHANGES_TEXT_MAX);
@@ -84,7 +85,7 @@ static struct str changes_json(struct ctx *cx, const struct activity_change *cha
         row.bits.has = ~UINT64_C(0);
         if (i)
             buf_char(&b, ',');
-        rec_encode(&b, &rec_change, &row);
+        rec_encode(&b, &rec_activity_change, &row);
     }
     buf_char(&b, ']');
     BUG_IF(b.over);
@@ -102,7 +103,7 @@ enum err_code activity_write(struct ctx *cx, struct db *db, const struct caller 
                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                   ARGS(VT(who->team_id), VT(ticket_id), VT(uuid7(&cx->arena)),
                        VT(str_of(caller_kind(who))), VT(caller_subject(who)), VT(caller_name(who)),
-                       VT(str_of(action)), VT(changes_json(cx, changes, n)), VI(clock_ms())));
+                       VT(str_of(action)), VT(activity_changes(cx, changes, n)), VI(clock_ms())));
 }
 
 enum err_code activity_note(struct ctx *cx, struct db *db, const struct caller *who,

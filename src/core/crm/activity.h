@@ -24,6 +24,9 @@ struct activity {
 };
 extern const struct rec rec_activity;
 
+extern const struct rec rec_activity_change; /* one of `changes`; contacts have the same */
+/* The JSON array that `changes` holds. */
+struct str activity_changes(struct ctx *cx, const struct activity_change *changes, size_t n);
 /* A text as the JSON string of its first ACTIVITY_TEXT_MAX characters; STR_NONE stays it. */
 struct str activity_text(struct ctx *cx, struct str s);
 /* JSON text as it is, or as a cut string when it is longer than that. */

@@ -5,26 +5,9 @@
 #include "../../base/crypt.h"
 #include "contact.h"
 
-#define CHANGES_TEXT_MAX ((size_t)256 << 10)
-
 static const char *const actions[] = { "created",     "updated", "merged",
                                        "merged_into", "deleted", NULL };
 static const char *const kinds[] = { "key", "user", "cli", NULL };
-
-struct change_row {
-    struct rec_bits bits;
-    struct str field, from, to;
-};
-#define C(member) offsetof(struct change_row, member)
-static const struct field change_fields[] = {
-    { "field", F_STR, C(field), 0, 0, 0, NULL, "What changed", "\"company\"" },
-    { "from", F_JSON, C(from), F_NULLABLE, 0, 0, NULL, "The value before, null = none", NULL },
-    { "to", F_JSON, C(to), F_NULLABLE, 0, 0, NULL, "The value after, null = none", NULL },
-};
-static const struct rec rec_change =
-    REC("ContactChange", struct change_row, change_fields,
-        "One changed field; values longer than 500 characters are shown as the string of their "
-        "beginning.");
 
 #define AT(member) offsetof(struct contact_activity, member)
 static const struct field fields[] = {
@@ -37,33 +20,11 @@ static const struct field fields[] = {
     { "actor_name", F_STR, AT(actor_name), 0, 0, 0, NULL, "Its name at that time", NULL },
     { "action", F_ENUM, AT(action), 0, 0, 0, actions, "What was done", NULL },
     { "changes", F_RECS, AT(changes), 0, 0, 0, NULL, "What changed, from what to what", NULL,
-      &rec_change },
+      &rec_activity_change },
     { "created_at", F_TIME, AT(created_ms), 0, 0, 0, NULL, "When", NULL },
 };
 const struct rec rec_contact_activity =
     REC("ContactActivity", struct contact_activity, fields, "One entry of a contact's history.");
-
-static struct str changes_json(struct ctx *cx, const struct contact_event *ev)
-{
-    struct buf b;
-    buf_init(&b, &cx->arena, CHANGES_TEXT_MAX);
-    buf_char(&b, '[');
-    for (size_t i = 0; i < ev->n; i++) {
-        const struct activity_change *c = &ev->changes[i];
-        struct change_row row = { .field = str_of(c->field), .from = c->from, .to = c->to };
-        row.bits.has = ~UINT64_C(0);
-        if (!c->from.p)
-            row.bits.has &= ~(UINT64_C(1) << (C(from) / 8));
-        if (!c->to.p)
-            row.bits.has &= ~(UINT64_C(1) << (C(to) / 8));
-        if (i)
-            buf_char(&b, ',');
-        rec_encode(&b, &rec_change, &row);
-    }
-    buf_char(&b, ']');
-    BUG_IF(b.over);
-    return buf_view(&b);
-}
 
 enum err_code contact_activity_write(struct ctx *cx, struct db *db, const struct caller *who,
                                      const struct contact_event *ev)
@@ -74,7 +35,8 @@ enum err_code contact_activity_write(struct ctx *cx, struct db *db, const struct
                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                   ARGS(VT(who->team_id), VT(ev->contact_id), VT(uuid7(&cx->arena)),
                        VT(str_of(caller_kind(who))), VT(caller_subject(who)), VT(caller_name(who)),
-                       VT(str_of(ev->action)), VT(changes_json(cx, ev)), VI(clock_ms())));
+                       VT(str_of(ev->action)), VT(activity_changes(cx, ev->changes, ev->n)),
+                       VI(clock_ms())));
 }
 
 enum err_code contact_activity_list(struct ctx *cx, struct db *db, const struct caller *who,
