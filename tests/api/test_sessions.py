@@ -44,6 +44,7 @@ def test_sign_in_answers_with_session_user_teams_and_token(server):
     assert reply.status_code == 201
     assert body["user"]["name"] == "Ann Agent" and body["user"]["id"] == made["id"]
     assert [(t["slug"], t["role"]) for t in body["teams"]] == [("default", "agent")]
+    assert body["user"]["last_sign_in_at"] >= body["user"]["created_at"]
     assert body["session"]["current"] is True and body["session"]["ip"] == "127.0.0.1"
     assert len(base64.urlsafe_b64decode(body["csrf_token"] + "=")) == 32
     assert "argon2" not in reply.text and reply.headers["Cache-Control"] == "no-store"
@@ -379,7 +380,7 @@ def test_a_quiet_session_ends(start_server):
 def test_a_request_is_remembered_over_a_restart(start_server):
     server = start_server()
     ann = person_on(server)
-    truth.execute(server, "UPDATE user_session SET seen_ms = ? WHERE id = ?", 
+    truth.execute(server, "UPDATE user_session SET seen_ms = ? WHERE id = ?",
                   int(time.time() * 1000) - 600_000, ann.session_id)
     before = int(time.time() * 1000)
     assert ann.get("/v1/me").status_code == 200
@@ -428,7 +429,7 @@ def test_me_shows_the_user_and_the_token_again(new_person):
 
     assert me["csrf_token"] == ann.csrf_token
     assert me["user"]["email"] == ann.email and me["user"]["totp_enabled"] is False
-    assert me["user"]["last_sign_in_at"] is not None
+    assert me["user"]["last_sign_in_at"] >= me["user"]["created_at"]
     assert me["team"]["role"] == "admin" and me["teams"] == [me["team"]]
 
 

@@ -1,6 +1,10 @@
 """Users of a team: adding, roles, removing, and who may do that; the commands of the operator."""
 
+import contextlib
+import hashlib
 import json
+import os
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +15,8 @@ from harness.server import Refused
 from harness.tenants import Tenant
 
 ABSENT = "01900000-0000-7000-8000-000000000bad"
+MIGRATION = os.path.join(os.path.dirname(__file__), "..", "..", "src", "store", "migrations",
+                         "0001_init.sql")
 ROLES = ["viewer", "agent", "admin", "owner"]
 
 
@@ -424,11 +430,53 @@ def test_disable_and_enable_are_audited_in_every_team(server):
     Person(server, made["email"], PASSWORD).sign_in()
 
 
+def first_schema(backend):
+    """The text of 0001_init for one database, and the checksum that the program keeps of it."""
+    with open(MIGRATION, "rb") as f:
+        whole = f.read()
+    wanted, text = True, []
+    for line in whole.decode().splitlines():
+        if line.startswith("-- {"):
+            wanted = line[4:line.index("}")] in ("both", backend)
+        elif wanted:
+            text.append(line)
+    return "\n".join(text), hashlib.sha256(whole).hexdigest()
+
+
+def to_first_schema(server):
+    """An empty database as the first version of the program left it."""
+    text, checksum = first_schema(server.backend)
+    text += ("\nCREATE TABLE schema_migration (name TEXT NOT NULL PRIMARY KEY, checksum TEXT NOT "
+             "NULL, applied_ms BIGINT NOT NULL);\nINSERT INTO schema_migration VALUES "
+             f"('0001_init', '{checksum}', 1);")
+    if server.backend == "sqlite":
+        os.remove(server.db_path)
+        with contextlib.closing(sqlite3.connect(server.db_path)) as conn:
+            conn.executescript(text)
+        return
+    with contextlib.closing(server.database.connect()) as conn, conn.cursor() as cur:
+        cur.execute("SELECT relname, relkind FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND "
+                    "NOT relispartition AND relnamespace = 'public'::regnamespace")
+        for name, kind in cur.fetchall():
+            cur.execute(f'DROP {"VIEW" if kind == "v" else "TABLE"} IF EXISTS "{name}" CASCADE')
+        cur.execute("SELECT oid::regprocedure FROM pg_proc WHERE proowner = current_user::regrole")
+        for (name,) in cur.fetchall():
+            cur.execute(f"DROP FUNCTION IF EXISTS {name} CASCADE")
+        cur.execute(text)
+        conn.commit()
+
+
 def test_users_of_the_first_schema_are_taken_over(start_server):
-    """The rows of the table that 0002_people replaces."""
     server = start_server(start=False)
-    columns = {r[0] for r in truth.rows(server, "SELECT name FROM schema_migration")}
-    assert any(name.startswith("0002") for name in columns)
-    with pytest.raises(Exception, match="user_account"):
-        truth.rows(server, "SELECT * FROM user_account")
+    made = create_user(server, "admin", name="Old Ann")
+    columns = "id, email, name, password_hash, created_ms"
+    row = truth.rows(server, f"SELECT {columns} FROM app_user")[0]
+    to_first_schema(server)
+    truth.execute(server, f"INSERT INTO user_account (team_id, role, {columns}) VALUES "
+                          "('00000000-0000-7000-8000-000000000001', 'admin', ?, ?, ?, ?, ?)", *row)
+
     server.start()
+
+    ann = Person(server, made["email"]).sign_in()
+    assert ann.user["id"] == made["id"] and ann.user["name"] == "Old Ann"
+    assert [(t["slug"], t["role"]) for t in ann.teams] == [("default", "admin")]

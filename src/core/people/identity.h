@@ -13,11 +13,12 @@ struct identity_ask {
     struct str session;              /* secret of the cookie; or STR_NONE */
     const struct jwt_claims *claims; /* verified; or NULL */
     struct str team;                 /* Tessera-Team: id or slug; or STR_NONE */
-    bool is_teamless;   /* the route acts on the user: no team is needed (one that is named is used) */
+    bool
+        is_teamless; /* the route acts on the user: no team is needed (one that is named is used) */
     struct str jwt_role; /* setting: role of users that are added on first sight, or STR_NONE */
-    int64_t idle_ms;    /* session_idle_minutes */
-    bool may_write;     /* this is a write unit: unknown users may be added, identities linked */
-    bool wants_write;   /* out: nothing was decided, run again in a write unit */
+    int64_t idle_ms;     /* session_idle_minutes */
+    bool may_write;      /* this is a write unit: unknown users may be added, identities linked */
+    bool wants_write;    /* out: nothing was decided, run again in a write unit */
 };
 
 /* Fills user_*, session_id, team_id, role and scopes of *who (ip and agent are the caller's).

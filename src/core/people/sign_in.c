@@ -70,6 +70,8 @@ static enum err_code open_unit(struct ctx *cx, struct db *db, void *arg)
     struct list_query all = { .limit = TEAMS_OF_USER_MAX };
     struct page teams;
     struct rec_num done;
+    out->user.last_sign_in_ms = clock_ms();
+    REC_SET(&out->user, last_sign_in_ms);
     db_scope_system(db);
     enum err_code e = db_one(
         cx, db, &rec_num,
