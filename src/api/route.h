@@ -23,6 +23,7 @@ struct throttle; /* core/people/throttle.h: failed sign-ins */
 struct mailer;   /* core/people/mail.h: mails on their way, or NULL */
 struct geo;      /* core/geo.h: countries of addresses, or NULL */
 struct blobs;    /* core/crm/blob.h: the store of attachments */
+struct exports;  /* core/report/export.h: files made in the background */
 
 struct app { /* what lives as long as the server; read-only after start */
     struct store *store;
@@ -34,6 +35,7 @@ struct app { /* what lives as long as the server; read-only after start */
     struct mailer *mailer;
     struct geo *geo;
     struct blobs *blobs;
+    struct exports *exports;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */

@@ -4,6 +4,7 @@
  * of the account from this address: who holds a session must not be able to try them all. */
 #include "routes.h"
 
+#include "../core/people/identity.h"
 #include "../core/people/sign_in.h"
 #include "../core/people/totp.h"
 
@@ -72,7 +73,7 @@ static enum err_code by_code(struct ctx *cx, struct req *rq, enum verb verb, str
     struct job j = { .verb = verb, .who = &rq->caller, .code = in->code };
     struct attempt attempt = { .account = rq->caller.user_email,
                                .ip = rq->caller.ip,
-                               .device = STR_NONE };
+                               .device = identity_cookie(rq->cookie, STR(DEVICE_COOKIE)) };
     enum err_code e = throttle_enter(cx, rq->app->throttle, &attempt);
     if (e)
         return e;

@@ -64,8 +64,8 @@ enum err_code spool_open(struct ctx *cx, struct str dir, struct spool **out)
 
 enum err_code spool_create(struct ctx *cx, struct str path, struct spool **out)
 {
-    int fd = open(str_cstr(&cx->arena, path), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
-                  0600);
+    int fd =
+        open(str_cstr(&cx->arena, path), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return open_failed(cx, path);
     *out = spool_of(fd);

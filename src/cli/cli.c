@@ -8,6 +8,7 @@
 #include "../api/openapi.h"
 #include "../base/clock.h"
 #include "../core/audit.h"
+#include "../core/people/member.h"
 #include "../core/token.h"
 #include "../core/usage.h"
 
@@ -19,6 +20,7 @@ const struct option_row options_config[] = { { "explain", true, "values and sour
                                              { 0 } };
 const struct option_row options_stats[] = { { "json", true, "print JSON" },
                                             { "token", false, "figures of this token ID" },
+                                            { "team", false, CLI_TEAM_DOC },
                                             { 0 } };
 
 struct str cli_option(const struct cli *c, const struct command *cmd, const char *name)
@@ -73,6 +75,25 @@ enum err_code cli_store(struct cli *c, struct store **out)
     if (!e)
         e = open_store(c, out);
     return e ? e : store_migrate(c->cx, *out, &applied);
+}
+
+struct team_job {
+    struct str name, id;
+};
+
+static enum err_code team_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    struct team_job *j = arg;
+    return member_team(cx, db, j->name, &j->id);
+}
+
+enum err_code cli_team(struct cli *c, struct store *s, struct str *team_id)
+{
+    struct team_job j = { .name = cli_option(c, cli_command(c), "team"), .id = STR(TEAM_DEFAULT) };
+    enum err_code e = j.name.p ? store_read(c->cx, s, team_unit, &j) : ERR_NONE;
+    if (!e)
+        *team_id = j.id;
+    return e;
 }
 
 enum err_code cmd_migrate(struct cli *c)
@@ -139,17 +160,17 @@ enum err_code cmd_version(struct cli *c)
 }
 
 struct stats_job {
-    struct str token_id;
+    struct str team_id, token_id;
     struct usage_stats stats;
 };
 
 static enum err_code stats_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct stats_job *j = arg;
-    db_scope(db, STR(TEAM_DEFAULT), STR(""));
+    db_scope(db, j->team_id, STR(""));
     if (j->token_id.p)
-        return usage_token_stats(cx, db, STR(TEAM_DEFAULT), j->token_id, clock_ms(), &j->stats);
-    return usage_dashboard(cx, db, STR(TEAM_DEFAULT), clock_ms(), &j->stats);
+        return usage_token_stats(cx, db, j->team_id, j->token_id, clock_ms(), &j->stats);
+    return usage_dashboard(cx, db, j->team_id, clock_ms(), &j->stats);
 }
 
 /* `name: value` lines from a record's JSON view: people read lists, programs pass --json. */
@@ -178,6 +199,8 @@ enum err_code cmd_stats(struct cli *c)
     struct stats_job j = { .token_id = cli_option(c, cli_command(c), "token") };
     const struct rec *r = j.token_id.p ? &rec_usage_token : &rec_usage_dashboard;
     enum err_code e = cli_store(c, &s);
+    if (!e)
+        e = cli_team(c, s, &j.team_id);
     if (!e)
         e = store_read(c->cx, s, stats_unit, &j);
     if (e)

@@ -9,6 +9,7 @@
 #include "../store/store.h"
 
 #define CLI_OPTIONS_MAX 16
+#define CLI_TEAM_DOC "slug or id of the team (default: the default team)"
 
 struct option_row {   /* of a command */
     const char *name; /* "rate-limit" */
@@ -39,6 +40,9 @@ struct str cli_option(const struct cli *c, const struct command *cmd, const char
 /* Open the database of the settings for a command (no threads), apply nothing; checks that it is
  * migrated. The store is closed at exit of the command. */
 enum err_code cli_store(struct cli *c, struct store **out);
+/* The id of the team that the option --team (slug or id) names; the default team without it.
+ * NOT_FOUND. Lives in c->cx. */
+enum err_code cli_team(struct cli *c, struct store *s, struct str *team_id);
 void cli_print(struct buf *b); /* stdout */
 
 /* The settings as they are now in file, environment and flags (SIGHUP). Their texts live in cx. */
@@ -78,7 +82,7 @@ enum err_code cmd_token_delete(struct cli *c);
 extern const struct option_row options_user_list[], options_user_role[];
 extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
 extern const struct option_row options_token_create[], options_token_regenerate[],
-    options_token_delete[], options_json[], options_user_create[], options_config[],
+    options_token_delete[], options_token[], options_json[], options_user_create[], options_config[],
     options_errors[], options_stats[], options_none[], options_team_create[];
 
 #endif

@@ -22,6 +22,7 @@
 #include "../core/people/session.h"
 #include "../core/people/throttle.h"
 #include "../core/people/user.h"
+#include "../core/report/export.h"
 #include "../core/seal.h"
 #include "../core/token_admin.h"
 #include "../http/server.h"
@@ -39,6 +40,7 @@ struct serve {
     struct server *server;
     struct jwt *jwt;
     struct blobs *blobs;
+    struct exports *exports;
     struct throttle *throttle;
     struct mailer *mailer;
 };
@@ -161,6 +163,28 @@ static enum err_code open_usage(struct serve *s)
     return e ? e : usage_open(s->c->cx, s->store, &uc, &s->usage);
 }
 
+/* Where files of exports wait: beside the SQLite file or under attachment_dir; else in tmp_dir, by
+ * the name of the database, since several servers may share that. */
+static enum err_code open_exports(struct serve *s)
+{
+    struct ctx *cx = s->c->cx;
+    const struct conf *conf = &s->c->conf;
+    struct str file = store_path(s->store);
+    unsigned char sum[SHA256_LEN];
+    struct exports_conf ec = { .store = s->store,
+                               .usage = s->usage,
+                               .usage_days = conf->usage_detail_days };
+    crypt_sha256(conf->database, sum);
+    if (conf->attachment_dir.n && !conf->s3_bucket.n)
+        ec.dir = str_printf(&cx->arena, STR_FMT "/exports", STR_ARG(conf->attachment_dir));
+    else if (file.n)
+        ec.dir = str_printf(&cx->arena, STR_FMT ".exports", STR_ARG(file));
+    else
+        ec.dir = str_printf(&cx->arena, STR_FMT "/tessera-exports-" STR_FMT, STR_ARG(conf->tmp_dir),
+                            STR_ARG(hex_of(&cx->arena, sum, 8)));
+    return exports_open(cx, &ec, &s->exports);
+}
+
 static enum err_code start_data(struct serve *s)
 {
     struct ctx *cx = s->c->cx;
@@ -183,6 +207,8 @@ static enum err_code start_data(struct serve *s)
     if (!e)
         e = open_usage(s);
     if (!e)
+        e = open_exports(s);
+    if (!e)
         e = usage_recover(cx, s->usage);
     if (!e)
         e = token_dir_open(cx, s->store, conf->bad_token_limit, &s->tokens);
@@ -199,6 +225,8 @@ static enum err_code start_threads(struct serve *s)
         e = usage_start(cx, s->usage);
     if (!e)
         e = token_dir_start(cx, s->tokens);
+    if (!e)
+        e = exports_start(cx, s->exports);
     if (!e)
         e = jwt_start(cx, s->jwt);
     if (!e)
@@ -223,6 +251,7 @@ static enum err_code start_http(struct serve *s)
                            .throttle = s->throttle,
                            .mailer = s->mailer,
                            .blobs = s->blobs,
+                           .exports = s->exports,
                            .conf = conf,
                            .openapi = buf_view(&api),
                            .started_ms = clock_ms() };
@@ -250,6 +279,7 @@ static void sweep_sessions(struct serve *s)
 static void stop_all(struct serve *s)
 {
     server_stop(s->server);
+    exports_close(s->exports);
     jwt_close(s->jwt);
     mailer_close(s->mailer);
     sweep_sessions(s);
@@ -283,8 +313,18 @@ static void sweep_blobs(struct serve *s)
     ctx_done(&cx);
 }
 
+static void sweep_exports(struct serve *s)
+{
+    struct ctx cx;
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    if (exports_sweep(&cx, s->exports))
+        log_warn(NULL, "exports.sweep_failed", KVS("why", cx.err_text));
+    ctx_done(&cx);
+}
+
 static void housekeeping(struct serve *s)
 {
+    sweep_exports(s);
     sweep_sessions(s);
     sweep_blobs(s);
     int64_t gone;

@@ -10,6 +10,11 @@
 #include "../core/token_window.h"
 #include "../core/usage.h"
 
+const struct option_row options_token[] = {
+    { "team", false, CLI_TEAM_DOC },
+    { "json", true, "print JSON" },
+    { 0 },
+};
 const struct option_row options_token_create[] = {
     { "name", false, "what the token is for (needed)" },
     { "description", false, "more words" },
@@ -20,16 +25,19 @@ const struct option_row options_token_create[] = {
     { "allowed-ips", false, "comma separated addresses and CIDRs" },
     { "allowed-endpoints", false, "comma separated, \"POST /v1/tickets\" or \"/v1/*\"" },
     { "metadata", false, "a JSON object" },
+    { "team", false, CLI_TEAM_DOC },
     { "json", true, "print JSON" },
     { 0 },
 };
 const struct option_row options_token_regenerate[] = {
     { "grace", false, "how long the old secret goes on working (default: not at all)" },
+    { "team", false, CLI_TEAM_DOC },
     { "json", true, "print JSON" },
     { 0 },
 };
 const struct option_row options_token_delete[] = {
     { "keep-usage", true, "keep the usage log of the token" },
+    { "team", false, CLI_TEAM_DOC },
     { "json", true, "print JSON" },
     { 0 },
 };
@@ -45,7 +53,7 @@ enum token_verb {
 
 struct token_job {
     enum token_verb verb;
-    struct str id;
+    struct str team_id, id;
     struct token_new in;
     int64_t grace_ms;
     bool keep_usage;
@@ -57,7 +65,7 @@ struct token_job {
 static enum err_code token_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct token_job *j = arg;
-    const struct caller cli = { .team_id = STR(TEAM_DEFAULT) };
+    const struct caller cli = { .team_id = j->team_id };
     enum err_code e;
     caller_scope(db, &cli);
     switch (j->verb) {
@@ -76,7 +84,7 @@ static enum err_code token_unit(struct ctx *cx, struct db *db, void *arg)
 static enum err_code list_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct token_job *j = arg;
-    return token_list(cx, db, STR(TEAM_DEFAULT), &j->list);
+    return token_list(cx, db, j->team_id, &j->list);
 }
 
 static enum err_code run_job(struct cli *c, struct token_job *j)
@@ -84,8 +92,11 @@ static enum err_code run_job(struct cli *c, struct token_job *j)
     struct store *s;
     enum err_code e = cli_store(c, &s);
     if (!e)
-        e = j->verb == TOKEN_SHOW ? store_read(c->cx, s, token_unit, j)
-                                  : store_tx(c->cx, s, token_unit, j);
+        e = cli_team(c, s, &j->team_id);
+    if (e)
+        return e;
+    e = j->verb == TOKEN_SHOW ? store_read(c->cx, s, token_unit, j)
+                              : store_tx(c->cx, s, token_unit, j);
     if (e == ERR_NOT_FOUND || e == ERR_INVALID_PARAMETER) {
         ctx_clear(c->cx);
         return fail(c->cx, NOT_FOUND, "there is no token " STR_FMT, STR_ARG(j->id));
@@ -119,8 +130,8 @@ static void print_limits(struct cli *c, struct buf *b, struct str json)
     if (!window_rules_parse(c->cx, json, &rules, &bad))
         return;
     for (size_t i = 0; i < rules.n; i++)
-        buf_printf(b, "%-18s%lld in %lld s (" STR_FMT ")\n", "limit",
-                   (long long)rules.v[i].requests, (long long)(rules.v[i].window_ms / 1000),
+        buf_printf(b, "%-18s%lld in %.10g s (" STR_FMT ")\n", "limit",
+                   (long long)rules.v[i].requests, (double)rules.v[i].window_ms / 1000,
                    STR_ARG(rules.v[i].name));
 }
 
@@ -199,13 +210,12 @@ static enum err_code limits_json(struct cli *c, struct str text, struct str *out
         int64_t requests = 0, ms = 0;
         window = number;
         number = str_cut(&window, '/');
-        if (!str_to_i64(number, &requests) || !duration_parse(window, &ms) || ms % 1000)
+        if (!str_to_i64(number, &requests) || !duration_parse(window, &ms))
             return fail(c->cx, USAGE, "--limit: \"" STR_FMT "\" is not NAME=REQUESTS/WINDOW, …",
                         STR_ARG(text));
         buf_lit(&b, b.n > 1 ? ",{\"name\":" : "{\"name\":");
         json_write_str(&b, name);
-        buf_printf(&b, ",\"requests\":%lld,\"window_s\":%lld}", (long long)requests,
-                   (long long)(ms / 1000));
+        buf_printf(&b, ",\"requests\":%lld,\"window\":%lld}", (long long)requests, (long long)ms);
     }
     buf_char(&b, ']');
     *out = buf_view(&b);
@@ -323,6 +333,8 @@ enum err_code cmd_token_list(struct cli *c)
     struct token_job j = { 0 };
     struct store *s;
     enum err_code e = cli_store(c, &s);
+    if (!e)
+        e = cli_team(c, s, &j.team_id);
     if (!e)
         e = store_read(c->cx, s, list_unit, &j);
     if (e)

@@ -73,7 +73,7 @@ enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
 
 static uint64_t claim_hash(const struct caller *who, const struct idem *i)
 {
-    const struct str parts[] = { caller_subject(who), i->route, i->key };
+    const struct str parts[] = { who->team_id, caller_subject(who), i->route, i->key };
     uint64_t h = 1469598103934665603u;
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         for (size_t j = 0; j < parts[k].n; j++)

@@ -31,7 +31,7 @@ enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
 /* In the same unit after the handler: keep the answer. */
 enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
                         const struct idem *i, const struct idem_answer *a);
-/* Process-wide claims: false when a request with this (token, route, key) runs right now. Pair with
+/* Process-wide claims: false when a request with this (team, caller, route, key) runs right now. Pair with
  * idem_leave. Any thread. */
 bool idem_enter(const struct caller *who, const struct idem *i, uint64_t *claim);
 void idem_leave(uint64_t claim);

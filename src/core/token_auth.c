@@ -1,5 +1,7 @@
 /* The token directory, the reading side: who a secret belongs to, what that key may do, and its
- * limits. See token_dir.h; how it reads without a lock is told in token_dir.c.
+ * limits. See token_dir.h; what makes it safe to read beside changes is told in token_face.h. What
+ * is given out of a face is copied into the request's memory: the face may be gone a moment later,
+ * while a request can wait for long. Only entries (ids) stay as long as the directory.
  *
  * Limits are all-or-nothing. The hourly one is a single atomic word. A key with named limits has a
  * lock for their cells: under it every window is looked at first, then the hour is taken from, and
@@ -23,6 +25,19 @@ static bool face_has(const struct face *f, const unsigned char hash[SHA256_LEN],
            (f->previous_until_ms > now_ms && crypt_equal(f->previous, hash, SHA256_LEN));
 }
 
+/* The calling thread's own way in; unlock it to leave. */
+static pthread_mutex_t *gate_enter(struct token_dir *d)
+{
+    static atomic_uint threads;
+    static _Thread_local unsigned mine; /* 0 = not yet */
+    if (!mine)
+        mine = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) % GATES;
+    pthread_mutex_t *gate = &d->gates[mine - 1].lock;
+    pthread_mutex_lock(gate);
+    return gate;
+}
+
+/* The caller is inside its gate. */
 static struct entry *find_secret(struct token_dir *d, struct str secret, int64_t now_ms,
                                  const struct face **face)
 {
@@ -67,7 +82,6 @@ static void hour_state(const struct face *f, int64_t used, int64_t now_ms, struc
     l->limit = f->rate_limit;
     l->remaining = used < f->rate_limit ? f->rate_limit - used : 0;
     l->reset_s = seconds_left(now_ms, HOUR_MS);
-    l->policy = f->policy;
     if (!l->remaining)
         l->violated |= LIMIT_HOUR;
 }
@@ -138,6 +152,14 @@ static bool limits_take(struct entry *en, const struct face *f, enum take take, 
     return is_granted;
 }
 
+/* What limits_take left pointing into the face. */
+static void limits_keep(struct arena *a, const struct face *f, struct limit_state *l)
+{
+    l->policy = (struct str){ str_cstr(a, f->policy), f->policy.n };
+    for (size_t i = 0; i < l->n_named; i++)
+        l->named[i].name = str_dup(a, l->named[i].name);
+}
+
 /* The longest of the waits that are needed. */
 static int64_t limits_wait_s(const struct limit_state *l)
 {
@@ -178,24 +200,25 @@ static enum err_code face_allows(struct ctx *cx, const struct face *f, const str
     return ERR_NONE;
 }
 
-enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
-                             struct caller *who, struct limit_state *limit)
+/* token_dir_auth, inside the gate. */
+static enum err_code auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
+                          struct caller *who, struct limit_state *limit)
 {
     int64_t now = clock_ms();
     const struct face *f = NULL;
-    *who = (struct caller){ 0 };
-    *limit = (struct limit_state){ 0 };
     struct entry *en = find_secret(d, q->secret, now, &f);
     if (!en)
         return wrong_token(cx, d, &q->ip, now);
-    *who = (struct caller){
-        .team_id = en->team_id, .token_id = en->id, .token_name = f->name, .scopes = f->scopes
-    };
+    *who = (struct caller){ .team_id = en->team_id,
+                            .token_id = en->id,
+                            .token_name = str_dup(&cx->arena, f->name),
+                            .scopes = f->scopes };
     if (!f->is_active || f->expires_ms <= now)
         return ctx_fail_plain(cx, ERR_INVALID_TOKEN);
     bool is_allowed = !f->has_ips || cidrs_match(f->ips, &q->ip);
     enum take take = is_allowed && q->is_counted ? TAKE_ONE : TAKE_NOTHING;
     bool is_granted = limits_take(en, f, take, now, limit);
+    limits_keep(&cx->arena, f, limit);
     if (!is_allowed)
         return ctx_fail_plain(cx, ERR_FORBIDDEN_ADDRESS);
     if (take == TAKE_ONE && !is_granted) {
@@ -203,6 +226,17 @@ enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct a
         return ctx_fail_plain(cx, ERR_RATE_LIMITED);
     }
     return face_allows(cx, f, q);
+}
+
+enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
+                             struct caller *who, struct limit_state *limit)
+{
+    *who = (struct caller){ 0 };
+    *limit = (struct limit_state){ 0 };
+    pthread_mutex_t *gate = gate_enter(d);
+    enum err_code e = auth(cx, d, q, who, limit);
+    pthread_mutex_unlock(gate);
+    return e;
 }
 
 /* ---- verification for others ---- */
@@ -225,12 +259,12 @@ static enum token_verdict judge(struct entry *en, const struct face *f,
     return v == VERDICT_VALID && !is_granted ? VERDICT_LIMITED : v;
 }
 
-enum err_code token_dir_verify(struct ctx *cx, struct token_dir *d, const struct verify_query *q,
-                               struct verify_answer *out)
+/* token_dir_verify, inside the gate. */
+static enum err_code verify(struct ctx *cx, struct token_dir *d, const struct verify_query *q,
+                            struct verify_answer *out)
 {
     int64_t now = clock_ms();
     const struct face *f = NULL;
-    *out = (struct verify_answer){ .verdict = VERDICT_UNKNOWN };
     struct entry *en = find_secret(d, q->secret, now, &f);
     if (!en || !str_eq(en->team_id, q->team_id)) {
         if (d->bad_per_minute && wrong_note_id(d->wrong_verify, q->asker, now, d->bad_per_minute))
@@ -239,10 +273,21 @@ enum err_code token_dir_verify(struct ctx *cx, struct token_dir *d, const struct
     }
     out->token_id = en->id;
     out->team_id = en->team_id;
-    out->name = f->name;
-    out->metadata = f->metadata;
+    out->name = str_dup(&cx->arena, f->name);
+    out->metadata = str_dup(&cx->arena, f->metadata);
     out->scopes = f->scopes;
     out->expires_ms = f->expires_ms;
     out->verdict = judge(en, f, q, now, &out->limit);
+    limits_keep(&cx->arena, f, &out->limit);
     return ERR_NONE;
+}
+
+enum err_code token_dir_verify(struct ctx *cx, struct token_dir *d, const struct verify_query *q,
+                               struct verify_answer *out)
+{
+    *out = (struct verify_answer){ .verdict = VERDICT_UNKNOWN };
+    pthread_mutex_t *gate = gate_enter(d);
+    enum err_code e = verify(cx, d, q, out);
+    pthread_mutex_unlock(gate);
+    return e;
 }

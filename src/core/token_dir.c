@@ -1,15 +1,16 @@
 /* The token directory, the writing side: see token_dir.h.
  *
- * Reading takes no lock. The table maps 8 bytes of a SHA-256 to an entry; an entry points to a
- * `face`, an unchanging picture of the token's row, and the face says which whole hashes are valid
- * now. A change makes a new face, puts what is new into the table and then swaps the pointer, so a
- * reader sees the old token or the new one, never a mixture. Old faces, and tables that were
- * outgrown, stay until the directory closes: a token change costs a few hundred bytes (and its
- * metadata, when that changed), and nobody has to wait for readers.
+ * The table maps 8 bytes of a SHA-256 to an entry; an entry points to a `face`, an unchanging
+ * picture of the token's row, and the face says which whole hashes are valid now. A change makes a
+ * new face, puts what is new into the table and then swaps the pointer, so a reader sees the old
+ * token or the new one, never a mixture, and shares no lock with other readers. Old faces, and
+ * tables that were outgrown, are freed at the end of the refresh that replaced them; how readers
+ * are kept out of their way is told in token_face.h.
  *
  * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is
- * held over the read of the rows. Leaves out: who may do what (token_auth.c), counting and the
- * lists themselves (token_limit.c, token_window.c), SQL that changes tokens (token.c). */
+ * held over the read of the rows. Leaves out: faces (token_face.c), who may do what (token_auth.c),
+ * counting and the lists themselves (token_limit.c, token_window.c), SQL that changes tokens
+ * (token.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +21,8 @@
 #define POLL_MS 200
 #define POLL_DEADLINE_US ((int64_t)5 * 1000 * 1000)
 #define POLL_CAP ((size_t)16 << 20)
-#define PARSE_CAP ((size_t)8 << 20) /* of one row's lists */
-#define DIR_CAP ((size_t)16 << 30)  /* all entries and faces */
+#define PARSE_CAP ((size_t)8 << 20) /* of one row's lists and text */
+#define DIR_CAP ((size_t)1 << 30)   /* all entries */
 #define PAGE 1000
 #define SLOTS_FIRST 1024
 #define COUNT_US ((int64_t)10 * 1000 * 1000)
@@ -84,96 +85,6 @@ static void tables_grow(struct token_dir *d)
 
 /* ---- rows to entries ---- */
 
-static void warn_list(const struct token *row, const char *list)
-{
-    log_warn(NULL, "token.bad_list", KVS("token_id", row->id), KVC("list", list));
-}
-
-static struct window_cell *cell_of(struct token_dir *d, struct windows *ws,
-                                   const struct window_rule *rule)
-{
-    struct window_cell *c = ws->cells;
-    while (c && !(c->window_ms == rule->window_ms && str_eq(c->name, rule->name)))
-        c = c->next;
-    if (c)
-        return c;
-    c = ARENA_NEW(&d->arena, struct window_cell);
-    *c = (struct window_cell){ .next = ws->cells,
-                               .name = str_dup(&d->arena, rule->name),
-                               .window_ms = rule->window_ms };
-    return ws->cells = c;
-}
-
-static void face_limits(struct token_dir *d, const struct token *row, struct windows **ws,
-                        struct face *f)
-{
-    struct window_rules rules = { .n = 0 };
-    struct window_bad bad;
-    if (!window_rules_parse(&d->parse, row->limits, &rules, &bad))
-        warn_list(row, "limits");
-    if (rules.n && !*ws) {
-        *ws = ARENA_NEW(&d->arena, struct windows);
-        pthread_mutex_init(&(*ws)->lock, NULL);
-    }
-    f->windows = *ws;
-    f->n_rules = rules.n;
-    f->rules = ARENA_ARRAY(&d->arena, struct face_rule, rules.n);
-    for (size_t i = 0; i < rules.n; i++) {
-        struct window_cell *c = cell_of(d, *ws, &rules.v[i]);
-        f->rules[i] = (struct face_rule){ rules.v[i], c };
-        f->rules[i].rule.name = c->name;
-    }
-}
-
-/* draft-ietf-httpapi-ratelimit-headers, section 3. */
-static struct str policy_text(struct token_dir *d, const struct face *f)
-{
-    struct buf b;
-    buf_init(&b, &d->parse.arena, 1024);
-    buf_printf(&b, "\"hour\";q=%lld;w=3600", (long long)f->rate_limit);
-    for (size_t i = 0; i < f->n_rules; i++) {
-        const struct window_rule *r = &f->rules[i].rule;
-        buf_printf(&b, ", \"" STR_FMT "\";q=%lld;w=%lld", STR_ARG(r->name), (long long)r->requests,
-                   (long long)(r->window_ms / 1000));
-    }
-    return (struct str){ str_cstr(&d->arena, buf_view(&b)), b.n };
-}
-
-/* Most changes leave the metadata alone: both faces then share it. */
-static struct str keep_metadata(struct token_dir *d, const struct face *old, struct str text)
-{
-    return old && str_eq(old->metadata, text) ? old->metadata : str_dup(&d->arena, text);
-}
-
-static struct face *face_new(struct token_dir *d, const struct token *row, const struct face *old,
-                             struct windows **ws)
-{
-    struct face *f = ARENA_NEW(&d->arena, struct face);
-    struct str bad;
-    bool ok = hex_parse(row->token_hash, f->hash, sizeof f->hash);
-    if (REC_HAS(row, previous_hash) && REC_HAS(row, previous_until_ms) &&
-        hex_parse(row->previous_hash, f->previous, sizeof f->previous))
-        f->previous_until_ms = row->previous_until_ms;
-    f->expires_ms = REC_HAS(row, expires_ms) ? row->expires_ms : INT64_MAX;
-    f->rate_limit = row->rate_limit;
-    f->scopes = scopes_of_json(row->scopes);
-    f->name = str_dup(&d->arena, row->name);
-    f->has_ips = row->allowed_ips.p != NULL;
-    f->has_endpoints = row->allowed_endpoints.p != NULL;
-    f->is_active = ok && str_eq(row->status, STR("active"));
-    f->is_deleted = str_eq(row->status, STR("deleted"));
-    if (f->has_ips && !allowed_ips_parse(&d->parse, &d->arena, row->allowed_ips, &f->ips, &bad))
-        warn_list(row, "allowed_ips");
-    if (f->has_endpoints &&
-        !allowed_endpoints_parse(&d->parse, &d->arena, row->allowed_endpoints, &f->endpoints, &bad))
-        warn_list(row, "allowed_endpoints");
-    f->metadata = keep_metadata(d, old, row->metadata);
-    face_limits(d, row, ws, f);
-    f->policy = policy_text(d, f);
-    ctx_retry(&d->parse);
-    return f;
-}
-
 static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct token *row)
 {
     struct entry *en = find_id(d, row->id);
@@ -185,7 +96,7 @@ static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct
         return ERR_NONE;
     if (is_live && !was_live && atomic_load(&d->live) >= TOKEN_DIR_MAX)
         return fail(cx, UNAVAILABLE, "There are more than %d tokens", TOKEN_DIR_MAX);
-    struct face *f = face_new(d, row, old, &ws);
+    struct face *f = face_new(d, row, &ws);
     tables_grow(d);
     if (!en) {
         en = ARENA_NEW(&d->arena, struct entry);
@@ -197,6 +108,7 @@ static enum err_code apply_row(struct ctx *cx, struct token_dir *d, const struct
     en->windows = ws;
     put_face_keys(atomic_load_explicit(&d->by_hash, memory_order_relaxed), en, f);
     atomic_store_explicit(&en->face, f, memory_order_release);
+    face_retire(d, old, ws);
     atomic_fetch_add(&d->live, (long long)is_live - (long long)was_live);
     return ERR_NONE;
 }
@@ -253,6 +165,7 @@ enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d)
 {
     pthread_mutex_lock(&d->lock);
     enum err_code e = store_read(cx, d->store, read_changes, d);
+    old_free(d);
     pthread_mutex_unlock(&d->lock);
     return e;
 }
@@ -357,6 +270,8 @@ enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_pe
     BUG_IF(!d);
     d->store = store;
     d->bad_per_minute = bad_per_minute;
+    for (int i = 0; i < GATES; i++)
+        pthread_mutex_init(&d->gates[i].lock, NULL);
     d->wrong = wrong_open();
     d->wrong_verify = wrong_open();
     d->by_id = table_new(SLOTS_FIRST);
@@ -379,6 +294,20 @@ enum err_code token_dir_open(struct ctx *cx, struct store *store, int64_t bad_pe
     return ERR_NONE;
 }
 
+static void entries_done(struct token_dir *d)
+{
+    for (size_t i = 0; i <= d->by_id->mask; i++) {
+        struct entry *en = atomic_load(&d->by_id->slots[i].entry);
+        if (!en)
+            continue;
+        free(atomic_load(&en->face));
+        if (!en->windows)
+            continue;
+        cells_free(en->windows->cells);
+        pthread_mutex_destroy(&en->windows->lock);
+    }
+}
+
 void token_dir_close(struct token_dir *d)
 {
     if (!d)
@@ -389,6 +318,7 @@ void token_dir_close(struct token_dir *d)
     pthread_cond_signal(&d->wake);
     if (d->is_started)
         pthread_join(d->thread, NULL);
+    entries_done(d);
     ctx_done(&d->parse);
     arena_done(&d->arena);
     table_free(atomic_load(&d->by_hash));
@@ -398,5 +328,7 @@ void token_dir_close(struct token_dir *d)
     pthread_cond_destroy(&d->wake);
     pthread_mutex_destroy(&d->stop_lock);
     pthread_mutex_destroy(&d->lock);
+    for (int i = 0; i < GATES; i++)
+        pthread_mutex_destroy(&d->gates[i].lock);
     free(d);
 }

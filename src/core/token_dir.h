@@ -3,16 +3,17 @@
  *
  * A hash table from the SHA-256 of the secret to an entry; a thread polls the change feed every 200
  * ms and reads the rows whose rev is newer (so the CLI and other nodes are honoured well within a
- * second); token changes made by this process call token_dir_refresh after their commit. Entries
- * are never freed while the directory lives, only marked deleted, so a caller's pointers stay valid
- * until token_dir_close. Reading takes no lock: a change publishes a new picture of its token with
- * one pointer; counters are atomic. Order of ends: the requests, token_dir_close, store_close.
+ * second); token changes made by this process call token_dir_refresh after their commit. Ids stay
+ * where they are until token_dir_close, also those of deleted tokens; all other text that is given
+ * out is a copy in the asker's cx. Readers share no lock with each other: a change publishes a new
+ * picture of its token with one pointer, and frees the old one when no reader can hold it
+ * (token_face.h); counters are atomic. Order of ends: the requests, token_dir_close, store_close.
  *
  * Limits: hourly fixed window per token, reset at the top of the hour (UTC), and up to eight named
  * sliding windows (token_window.h); a request is taken from all of them or from none. The hourly
  * counter starts, after a restart, from what the usage of this hour says (usage_hour_counts); named
  * windows start empty, and each node counts its own. Wrong tokens are limited per address and
- * minute. Memory: about 700 bytes a token, and as much for each change of one; at most
+ * minute. Memory: about 700 bytes a token and its metadata, however often it changes; at most
  * TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
 #ifndef TESSERA_CORE_TOKEN_DIR_H
 #define TESSERA_CORE_TOKEN_DIR_H
@@ -26,7 +27,7 @@
 struct token_dir;
 
 struct limit_named { /* one of the key's named limits */
-    struct str name; /* lives as long as the directory */
+    struct str name; /* lives in cx */
     int64_t limit, remaining;
     int64_t reset_s; /* until the running cell ends; when nothing remains: until one more fits */
 };
@@ -36,7 +37,7 @@ struct limit_state {   /* for RateLimit headers */
     int64_t limit;     /* requests an hour; 0 = nothing is known */
     int64_t remaining; /* after this request */
     int64_t reset_s;   /* seconds until the top of the hour, >= 1 */
-    struct str policy; /* the value of RateLimit-Policy, NUL-terminated, lives as the directory */
+    struct str policy; /* the value of RateLimit-Policy, NUL-terminated, lives in cx */
     struct limit_named named[WINDOW_RULES_MAX];
     size_t n_named;
     unsigned violated; /* which have nothing left: LIMIT_HOUR | LIMIT_NAMED(i)… */
@@ -68,7 +69,8 @@ void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms
 /* Authenticate and take from the limit. A call that the address list refuses takes nothing; one
  * that the endpoint list or the scopes refuse does; a denied one does not. *who is filled as far as
  * the token was recognised (also on failures, so that usage can name it; team_id.p == NULL
- * otherwise); *limit is filled when the token is valid (limit == 0 otherwise). INVALID_TOKEN
+ * otherwise; its ids live as long as the directory, its name in cx); *limit is filled when the
+ * token is valid (limit == 0 otherwise). INVALID_TOKEN
  * (unknown, disabled, expired, deleted), FORBIDDEN_ADDRESS, FORBIDDEN_ENDPOINT, INSUFFICIENT_SCOPE
  * (names the scope), RATE_LIMITED (cx->retry_after_s is set). Never blocks on I/O. Any thread. */
 enum err_code token_dir_auth(struct ctx *cx, struct token_dir *d, const struct auth_query *q,
@@ -94,7 +96,8 @@ struct verify_query {
 };
 struct verify_answer {
     enum token_verdict verdict;
-    struct str token_id, team_id, name, metadata; /* as long as the directory; STR_NONE = unknown */
+    struct str token_id, team_id, name,
+        metadata; /* ids as the directory, text in cx; or STR_NONE */
     uint64_t scopes;
     int64_t expires_ms; /* INT64_MAX = never */
     struct limit_state limit;

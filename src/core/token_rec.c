@@ -10,7 +10,7 @@ static const char *const statuses[] = { "active", "disabled", "expired", NULL };
 struct key_limit {
     struct rec_bits bits;
     struct str name;
-    int64_t requests, window_s;
+    int64_t requests, window_ms;
 };
 #define LIMIT(member) offsetof(struct key_limit, member)
 static const struct field limit_fields[] = {
@@ -18,8 +18,8 @@ static const struct field limit_fields[] = {
       "1 to 32 of a-z, 0-9, _ and -; \"hour\" is rate_limit", "\"burst\"" },
     { "requests", F_INT, LIMIT(requests), F_REQUIRED, 1, WINDOW_REQUESTS_MAX, NULL,
       "So many requests", "50" },
-    { "window_s", F_INT, LIMIT(window_s), F_REQUIRED, 1, WINDOW_S_MAX, NULL,
-      "in a sliding window of so many seconds", "10" },
+    { "window", F_INT, LIMIT(window_ms), F_REQUIRED, WINDOW_MS_MIN, WINDOW_MS_MAX, NULL,
+      "in a sliding window of so many milliseconds", "10000" },
 };
 static const struct rec rec_key_limit =
     REC("ApiKeyLimit", struct key_limit, limit_fields, "A named limit of an API key.");
@@ -166,7 +166,7 @@ const struct rec rec_token_row = REC("TokenRow", struct token, row_fields, "A st
       "Requests an hour (default 1000)", "1000" }, \
     { "limits", F_RECS, IN(limits), F_NULLABLE, 0, WINDOW_RULES_MAX, NULL, \
       "Named limits beside the hourly one; a request is taken from all or from none", \
-      "[{\"name\":\"burst\",\"requests\":50,\"window_s\":10}]", &rec_key_limit }, \
+      "[{\"name\":\"burst\",\"requests\":50,\"window\":10000}]", &rec_key_limit }, \
     { "allowed_endpoints", F_STRS, IN(allowed_endpoints), F_NULLABLE, 1, TOKEN_ENDPOINTS_MAX, NULL, \
       "Only these endpoints: a path, with a method before it if wanted; a final * stands for any " \
       "rest", "[\"POST /v1/tickets\"]" }, \

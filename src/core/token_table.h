@@ -3,8 +3,7 @@
  * Keys are 8 bytes of a SHA-256, values pointers to the token directory's entries. Open addressing,
  * at most half full; slots are filled and never emptied. A key may stand there more than once with
  * different entries: the reader looks at each. Private to token_dir.c, which also sees to the room:
- * a table that is outgrown stays linked as `older`, so a reader that still walks it is safe, until
- * table_free. */
+ * a table that is outgrown stays linked as `older` until no reader can walk it any more. */
 #ifndef TESSERA_CORE_TOKEN_TABLE_H
 #define TESSERA_CORE_TOKEN_TABLE_H
 

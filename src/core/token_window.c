@@ -26,10 +26,11 @@ static bool name_is_taken(const struct window_rules *rules, struct str name)
     return false;
 }
 
-static bool take_number(const json_t *item, const char *member, int64_t max, int64_t *out)
+static bool take_number(const json_t *item, const char *member, int64_t min, int64_t max,
+                        int64_t *out)
 {
     const json_t *v = json_object_get(item, member);
-    if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > max)
+    if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
         return false;
     *out = json_integer_value(v);
     return true;
@@ -40,7 +41,6 @@ static bool take_rule(struct ctx *cx, const json_t *item, struct window_rules *t
 {
     const json_t *name = json_object_get(item, "name");
     struct window_rule r = { .name = { json_string_value(name), json_string_length(name) } };
-    int64_t window_s;
     bad->index = to->n;
     bad->member = "name";
     bad->why = "must be 1 to 32 of a-z, 0-9, _ and -";
@@ -54,18 +54,17 @@ static bool take_rule(struct ctx *cx, const json_t *item, struct window_rules *t
         return false;
     bad->member = "requests";
     bad->why = "must be a whole number between 1 and 1000000000";
-    if (!take_number(item, "requests", WINDOW_REQUESTS_MAX, &r.requests))
+    if (!take_number(item, "requests", 1, WINDOW_REQUESTS_MAX, &r.requests))
         return false;
-    bad->member = "window_s";
-    bad->why = "must be a whole number between 1 and 2592000 (30 days)";
-    if (!take_number(item, "window_s", WINDOW_S_MAX, &window_s))
+    bad->member = "window";
+    bad->why = "must be a whole number of milliseconds between 1000 and 2592000000 (30 days)";
+    if (!take_number(item, "window", WINDOW_MS_MIN, WINDOW_MS_MAX, &r.window_ms))
         return false;
     bad->member = NULL;
-    bad->why = "a limit has name, requests and window_s, and nothing else";
+    bad->why = "a limit has name, requests and window, and nothing else";
     if (json_object_size(item) != 3)
         return false;
     r.name = str_dup(&cx->arena, r.name);
-    r.window_ms = window_s * 1000;
     to->v[to->n++] = r;
     return true;
 }
@@ -95,9 +94,8 @@ struct str window_rules_json(struct ctx *cx, const struct window_rules *rules)
     buf_char(&b, '[');
     for (size_t i = 0; i < rules->n; i++) {
         const struct window_rule *r = &rules->v[i];
-        buf_printf(&b, "%s{\"name\":\"" STR_FMT "\",\"requests\":%lld,\"window_s\":%lld}",
-                   i ? "," : "", STR_ARG(r->name), (long long)r->requests,
-                   (long long)(r->window_ms / 1000));
+        buf_printf(&b, "%s{\"name\":\"" STR_FMT "\",\"requests\":%lld,\"window\":%lld}",
+                   i ? "," : "", STR_ARG(r->name), (long long)r->requests, (long long)r->window_ms);
     }
     buf_char(&b, ']');
     return buf_view(&b);

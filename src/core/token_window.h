@@ -1,4 +1,4 @@
-/* Named limits of an API key: so many requests in a sliding window of so many seconds.
+/* Named limits of an API key: so many requests in a sliding window of so many milliseconds.
  *
  * A window is counted in two cells, the running one and the one before; what stands in the older
  * cell weighs as much as the window still reaches into it: used = running + before * (1 - elapsed /
@@ -7,7 +7,7 @@
  * worst, all of them at its end, up to twice the limit less what has elapsed). Two numbers a window
  * instead of a list of times.
  *
- * Rules come as JSON text: [{"name":"burst","requests":50,"window_s":10}, …]. */
+ * Rules come as JSON text: [{"name":"burst","requests":50,"window":10000}, …]. */
 #ifndef TESSERA_CORE_TOKEN_WINDOW_H
 #define TESSERA_CORE_TOKEN_WINDOW_H
 
@@ -16,7 +16,8 @@
 #define WINDOW_RULES_MAX 8
 #define WINDOW_NAME_MAX 32
 #define WINDOW_REQUESTS_MAX INT64_C(1000000000)
-#define WINDOW_S_MAX INT64_C(2592000) /* 30 days */
+#define WINDOW_MS_MIN INT64_C(1000)
+#define WINDOW_MS_MAX INT64_C(2592000000) /* 30 days */
 
 struct window_rule {
     struct str name; /* [a-z0-9_-], not "hour": that is the hourly limit */
@@ -28,7 +29,7 @@ struct window_rules {
 };
 struct window_bad {     /* what is wrong with a list */
     size_t index;       /* of the item */
-    const char *member; /* "name", "requests", "window_s"; NULL = the list as a whole */
+    const char *member; /* "name", "requests", "window"; NULL = the list as a whole */
     const char *why;
 };
 /* JSON array text to rules whose names live in cx; STR_NONE is an empty list. False: *bad says

@@ -59,8 +59,10 @@ static void and_route(struct listing *l, struct str route)
     listing_and(l, " AND endpoint = ", VT(path.p ? path : route), "");
 }
 
-static void and_filters(struct listing *l, const struct usage_filter *f)
+static void and_filters(struct listing *l, const struct row_ask *ask)
 {
+    const struct usage_filter *f = ask->f;
+
     if (REC_HAS(f, key_id))
         listing_and(l, " AND token_id = ", VT(f->key_id), "");
     if (REC_HAS(f, route))
@@ -81,7 +83,8 @@ static void and_filters(struct listing *l, const struct usage_filter *f)
         listing_and(l, " AND country = ", VT(f->country), "");
     if (REC_HAS(f, from))
         listing_and(l, " AND created_ms >= ", VI(f->from), "");
-    if (REC_HAS(f, to))
+    /* Behind the first page the last row is the bound: of two, SQLite would seek by the other. */
+    if (REC_HAS(f, to) && ask->before_ms >= f->to)
         listing_and(l, " AND created_ms < ", VI(f->to), "");
 }
 
@@ -90,7 +93,7 @@ static struct str text_of(struct listing *l, const struct row_ask *ask)
     int ms, id;
 
     listing_init(l, l->cx, REC_HAS(ask->f, key_id) ? OF_KEY : OF_TEAM, VT(ask->team_id));
-    and_filters(l, ask->f);
+    and_filters(l, ask);
     if (ask->before_ms != INT64_MAX) {
         ms = listing_bind(l, VI(ask->before_ms));
         id = listing_bind(l, VI(ask->before_id));

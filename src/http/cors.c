@@ -34,7 +34,8 @@ void cors_headers(const struct exchange *x, struct MHD_Response *r)
                                 "GET, POST, PATCH, PUT, DELETE, OPTIONS");
         MHD_add_response_header(
             r, "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id");
+            "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Tessera-Team, "
+            "X-Request-Id");
         MHD_add_response_header(r, "Access-Control-Max-Age", "600");
     } else {
         MHD_add_response_header(r, "Access-Control-Expose-Headers",

@@ -115,7 +115,16 @@ static enum err_code keep(struct exchange *x, struct db *db)
     struct idem_answer a = { .headers = buf_view(&b),
                              .body = buf_view(&x->rp.body),
                              .status = x->rp.status };
-    return idem_keep(&x->cx, db, &x->rq.caller, &x->idem, &a);
+    caller_scope(db, &x->idem_who);
+    return idem_keep(&x->cx, db, &x->idem_who, &x->idem, &a);
+}
+
+static enum err_code handle(struct exchange *x, struct db *db)
+{
+    enum err_code e = x->rq.route->handler(&x->cx, &x->rq, db, &x->rp);
+    if (!e && x->rp.body.over)
+        e = fail(&x->cx, INTERNAL, "the answer is larger than %zu bytes", REPLY_BODY_MAX);
+    return e;
 }
 
 /* The unit of work around every handler that uses the store. May run twice (see store.h): it starts from a clean reply. */
@@ -126,20 +135,19 @@ static enum err_code exchange_unit(struct ctx *cx, struct db *db, void *arg)
     x->rp.status = x->rq.route->status;
     x->rp.n_headers = 0;
     buf_reset(&x->rp.body);
-    if (x->rq.caller.team_id.p)
-        caller_scope(db, &x->rq.caller);
     if (x->has_idem) {
         struct idem_answer a;
         bool found = false;
-        e = idem_find(cx, db, &x->rq.caller, &x->idem, &found, &a);
+        caller_scope(db, &x->idem_who);
+        e = idem_find(cx, db, &x->idem_who, &x->idem, &found, &a);
         if (e)
             return e;
         if (found)
             return replay(x, &a);
     }
-    e = x->rq.route->handler(cx, &x->rq, db, &x->rp);
-    if (!e && x->rp.body.over)
-        e = fail(cx, INTERNAL, "the answer is larger than %zu bytes", REPLY_BODY_MAX);
+    if (x->rq.caller.team_id.p)
+        caller_scope(db, &x->rq.caller);
+    e = handle(x, db);
     if (!e && x->has_idem)
         e = keep(x, db);
     return e;
@@ -153,12 +161,18 @@ static void unit_ran(struct unit *u, enum err_code e)
     x->event.took_us = clock_mono_us() - x->start_us;
 }
 
-void exchange_suspend(struct exchange *x)
+bool exchange_suspend(struct exchange *x)
 {
+    struct server *s = x->srv;
+    atomic_fetch_add(&s->suspended, 1); /* before the look: either it is seen, or the stop waits */
+    if (atomic_load(&s->is_closing)) {
+        atomic_fetch_sub(&s->suspended, 1);
+        return false;
+    }
     x->state = X_WAITING;
     conn_deadline(x->conn, 0);
-    atomic_fetch_add(&x->srv->suspended, 1);
     MHD_suspend_connection(x->mhd);
+    return true;
 }
 
 void exchange_resume(struct exchange *x, enum exchange_state state)
@@ -186,13 +200,14 @@ static void write_done(struct unit *u, enum err_code e)
 
 void exchange_slow_run(struct exchange *x)
 {
-    x->err = x->rq.route->handler(&x->cx, &x->rq, NULL, &x->rp);
+    x->err = handle(x, NULL);
     exchange_resume(x, X_READY);
 }
 
 static enum MHD_Result suspend_and_slow(struct exchange *x)
 {
-    exchange_suspend(x);
+    if (!exchange_suspend(x))
+        return MHD_NO;
     if (!slow_submit(x->srv->slow, x)) {
         x->err = ctx_fail_plain(&x->cx, ERR_UNAVAILABLE);
         exchange_resume(x, X_READY);
@@ -210,7 +225,8 @@ static enum MHD_Result suspend_and_submit(struct exchange *x)
                              .cx = &x->cx,
                              .arg = x,
                              .tag = is_write && x->is_counted ? &x->event : NULL };
-    exchange_suspend(x);
+    if (!exchange_suspend(x))
+        return MHD_NO;
     if (!is_write) {
         store_submit_read(s->app->store, &x->unit);
         return MHD_YES;
@@ -232,7 +248,7 @@ static enum MHD_Result exchange_run(struct exchange *x)
 {
     struct store *store = x->srv->app->store;
     switch (x->rq.route->run) {
-    case RUN_NOW: x->err = x->rq.route->handler(&x->cx, &x->rq, NULL, &x->rp); return reply_send(x);
+    case RUN_NOW: x->err = handle(x, NULL); return reply_send(x);
     case RUN_READ:
         if (!store_reads_inline(store))
             return suspend_and_submit(x);
@@ -299,8 +315,11 @@ static enum MHD_Result step_headers(struct exchange *x, const char *method)
     x->rq.method = str_dup(&x->cx.arena, str_of(method));
     conn_deadline(x->conn, x->srv->conf->body_timeout_s);
     x->err = check_headers(x);
-    if (!x->err && (x->ask.session.p || x->ask.claims)) {
-        if (!person_resolve(x))
+    if (!x->err && (x->ask.session.p || x->ask.claims || x->names_slug)) {
+        bool is_known = false;
+        if (!person_resolve(x, &is_known))
+            return MHD_NO;
+        if (!is_known)
             return MHD_YES;
         person_known(x);
     }

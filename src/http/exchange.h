@@ -57,9 +57,11 @@ struct exchange {
     struct buf body;
     struct spool *upload; /* ROUTE_UPLOAD: the body so far */
     struct identity_ask ask; /* person.c */
+    bool names_slug;         /* a key came with the slug of a team: is it its own? */
     struct jwt_claims claims;
     struct limit_state limit;
     struct idem idem;
+    struct caller idem_who; /* whose the kept answer is */
     uint64_t claim;
     struct usage_event event;
     struct unit unit;
@@ -84,6 +86,7 @@ struct server {
     struct str address;
     int listen_fd;
     atomic_bool is_stopping;
+    atomic_bool is_closing; /* nothing is suspended any more */
     _Atomic int64_t in_flight;
     _Atomic int64_t suspended; /* of those: with the store */
     _Atomic int64_t connections;
@@ -99,8 +102,9 @@ enum MHD_Result exchange_step(void *cls, struct MHD_Connection *mhd, const char 
 void exchange_end(void *cls, struct MHD_Connection *mhd, void **state,
                   enum MHD_RequestTerminationCode why);
 
-/* To a thread of the store or the slow pool, and back. After a resume x may be gone. */
-void exchange_suspend(struct exchange *x);
+/* To a thread of the store or the slow pool, and back. false: the server is closing, and the
+ * connection must end without an answer. After a resume x may be gone. */
+bool exchange_suspend(struct exchange *x);
 void exchange_resume(struct exchange *x, enum exchange_state state);
 /* A suspended exchange on a thread of the slow pool: runs the handler and resumes. */
 void exchange_slow_run(struct exchange *x);
@@ -128,8 +132,9 @@ enum err_code guard_input(struct exchange *x); /* query, body, Idempotency-Key *
 /* person.c: who asks, when it is a signed-in user and not a key. */
 bool person_is_meant(struct exchange *x); /* a session cookie or a JWT came with the headers */
 enum err_code person_prove(struct exchange *x); /* signature, CSRF token; no I/O */
-/* Reads who it is; false: the request is suspended and comes back as X_IDENTIFIED. x->err says. */
-bool person_resolve(struct exchange *x);
+/* Reads who it is, or whether a key's team is named; x->err says. *is_known = false: the request is
+ * suspended and comes back as X_IDENTIFIED. false: as exchange_suspend. */
+bool person_resolve(struct exchange *x, bool *is_known);
 void person_known(struct exchange *x); /* the role check; x->err says */
 
 /* router.c */

@@ -10,6 +10,7 @@
 
 #include "../base/crypt.h"
 #include "../base/json.h"
+#include "../core/people/team.h"
 
 #define REQUEST_ID_MAX 128
 #define QUERY_PARAMS_MAX 32
@@ -200,20 +201,16 @@ static bool bearer(struct str header, struct str *secret)
     return true;
 }
 
-static enum err_code slug_unit(struct ctx *cx, struct db *db, void *arg)
-{
-    const struct exchange *x = arg;
-    struct rec_num found;
-    caller_scope(db, &x->rq.caller);
-    return db_one(cx, db, &rec_num, "SELECT 1 AS n FROM team WHERE id = $1 AND slug = $2",
-                  ARGS(VT(x->rq.caller.team_id), VT(x->in.team)), &found);
-}
-
-/* A key acts in its own team; naming that one by its slug is allowed and rare, so it may read. */
+/* A key acts in its own team. Naming that one by its slug is allowed: identity's read says whether
+ * it is. */
 static enum err_code key_team(struct exchange *x)
 {
-    enum err_code e = store_read(&x->cx, x->srv->app->store, slug_unit, x);
-    return e == ERR_NOT_FOUND ? fail(&x->cx, NOT_FOUND, "This key has no such team") : e;
+    if (!x->in.team.n || str_eq_nocase(x->in.team, x->rq.caller.team_id))
+        return ERR_NONE;
+    if (x->in.team.n > TEAM_SLUG_MAX || !str_is_utf8(x->in.team))
+        return fail(&x->cx, NOT_FOUND, "This key has no such team");
+    x->names_slug = true;
+    return ERR_NONE;
 }
 
 enum err_code guard_auth(struct exchange *x)
@@ -240,9 +237,7 @@ enum err_code guard_auth(struct exchange *x)
     x->event.token_id = who->token_id;
     if (!e && r && r->flags & ROUTE_USER)
         return ctx_fail_plain(&x->cx, ERR_USER_REQUIRED);
-    if (!e && x->in.team.n && !str_eq(x->in.team, who->team_id))
-        return key_team(x);
-    return e;
+    return e ? e : key_team(x);
 }
 
 /* ---- input ---- */
@@ -345,8 +340,11 @@ static enum err_code guard_idempotency(struct exchange *x)
     x->idem.key = key;
     x->idem.route = str_printf(a, "POST " STR_FMT, STR_ARG(x->rq.path));
     crypt_sha256(buf_view(&x->body), x->idem.fingerprint);
+    x->idem_who = x->rq.caller;
+    if (x->rq.route->flags & ROUTE_TEAMLESS) /* the user's teams may change between two tries */
+        x->idem_who.team_id = STR("");
     x->has_idem = true;
-    if (!idem_enter(&x->rq.caller, &x->idem, &x->claim)) {
+    if (!idem_enter(&x->idem_who, &x->idem, &x->claim)) {
         x->cx.retry_after_s = 1;
         return ctx_fail_plain(&x->cx, ERR_IDEMPOTENCY_RUNNING);
     }

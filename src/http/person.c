@@ -33,7 +33,7 @@ bool person_is_meant(struct exchange *x)
 
 enum err_code person_prove(struct exchange *x)
 {
-    struct str token;
+    struct str token = STR_NONE;
     bool is_safe = str_eq(x->rq.method, STR("GET")) || str_eq(x->rq.method, STR("HEAD"));
     x->is_counted = false;
     x->ask.team = x->in.team;
@@ -50,9 +50,21 @@ enum err_code person_prove(struct exchange *x)
     return ERR_NONE;
 }
 
+static enum err_code slug_of_key(struct ctx *cx, struct db *db, const struct exchange *x)
+{
+    struct rec_num found;
+    caller_scope(db, &x->rq.caller);
+    enum err_code e = db_one(cx, db, &rec_num,
+                             "SELECT 1 AS n FROM team WHERE id = $1 AND slug = $2",
+                             ARGS(VT(x->rq.caller.team_id), VT(x->in.team)), &found);
+    return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "This key has no such team") : e;
+}
+
 static enum err_code resolve_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct exchange *x = arg;
+    if (x->names_slug)
+        return slug_of_key(cx, db, x);
     x->rq.caller = (struct caller){ .ip = x->event.ip,
                                     .agent = x->event.agent.p ? x->event.agent : STR("") };
     x->ask.wants_write = false;
@@ -71,22 +83,25 @@ static void resolve_done(struct unit *u, enum err_code e)
     exchange_resume(x, X_IDENTIFIED);
 }
 
-bool person_resolve(struct exchange *x)
+bool person_resolve(struct exchange *x, bool *is_known)
 {
     struct store *store = x->srv->app->store;
     x->unit = (struct unit){ .fn = resolve_unit, .done = resolve_done, .cx = &x->cx, .arg = x };
     if (!store_reads_inline(store)) {
-        exchange_suspend(x);
+        if (!exchange_suspend(x))
+            return false;
         store_submit_read(store, &x->unit);
-        return false;
+        return true;
     }
     x->err = store_read(&x->cx, store, resolve_unit, x);
-    if (x->err || !x->ask.wants_write)
+    *is_known = x->err || !x->ask.wants_write;
+    if (*is_known)
         return true;
     x->ask.may_write = true;
-    exchange_suspend(x);
+    if (!exchange_suspend(x))
+        return false;
     store_submit(store, &x->unit, 0);
-    return false;
+    return true;
 }
 
 /* The team's or the user's word on this call, once both are known. */
@@ -105,7 +120,7 @@ void person_known(struct exchange *x)
 {
     if (!x->err && x->ask.wants_write)
         x->err = ctx_fail_plain(&x->cx, ERR_INVALID_TOKEN);
-    if (!x->err)
+    if (!x->err && !x->names_slug) /* a key's scopes were looked at before */
         x->err = person_may(x);
     if (!x->err && x->rq.caller.session_id.p)
         identity_seen(x->rq.caller.session_id, clock_ms());

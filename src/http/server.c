@@ -161,12 +161,15 @@ static void wait_for_requests(struct server *s)
     int64_t until = clock_mono_us() + s->conf->drain_timeout_s * 1000000;
     while (atomic_load(&s->in_flight) > 0 && clock_mono_us() < until)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
-    until =
-        clock_mono_us() +
-        SUSPENDED_US; /* slow peers may be cut off, but what the store has must come back first */
+    /* Slow peers may be cut off, but what the store has must come back first, and nothing may follow
+     * it there: libmicrohttpd aborts when it is stopped with a suspended connection. */
+    atomic_store(&s->is_closing, true);
+    until = clock_mono_us() + SUSPENDED_US;
     while (atomic_load(&s->suspended) > 0 && clock_mono_us() < until)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
-    int64_t left = atomic_load(&s->in_flight);
+    int64_t left = atomic_load(&s->in_flight), stuck = atomic_load(&s->suspended);
+    if (stuck)
+        log_error(NULL, "http.stop_timeout", KVI("suspended", stuck));
     if (left)
         log_warn(NULL, "http.drain_timeout", KVI("in_flight", left));
 }

@@ -14,7 +14,8 @@
 
 #include "sqlite.h"
 
-#define ROW_MAX 512 /* rec.h: the largest record */
+#define ROW_MAX 512               /* rec.h: the largest record */
+#define STEPS_BETWEEN_LOOKS 20000 /* of SQLite's machine: well below a millisecond */
 
 /* --- Prepare --- */
 
@@ -207,6 +208,12 @@ struct sink { /* where rows go; each == NULL: nowhere */
     int64_t max_rows;
 };
 
+/* Asked every few thousand steps of a read whose ctx has a deadline; the reason is recorded. */
+static int must_end(void *arg)
+{
+    return !ctx_ok(arg);
+}
+
 static enum err_code step_rows(struct ctx *cx, struct sq *sq, struct sq_stmt *s,
                                const struct sink *to)
 {
@@ -216,6 +223,8 @@ static enum err_code step_rows(struct ctx *cx, struct sq *sq, struct sq_stmt *s,
     int rc;
 
     while (!e && (rc = sqlite3_step(s->st)) != SQLITE_DONE) {
+        if (rc == SQLITE_INTERRUPT && cx->err)
+            return cx->err;
         if (rc != SQLITE_ROW) {
             /* A failed statement leaves nothing behind, unless it took the whole transaction with
              * it. */
@@ -241,6 +250,7 @@ static enum err_code run(struct ctx *cx, struct sq *sq, const char *sql, struct 
 {
     struct sq_stmt *s;
     enum err_code e;
+    bool has_end;
     int rc;
 
     if (sq_is_lost(sq))
@@ -251,7 +261,12 @@ static enum err_code run(struct ctx *cx, struct sq *sq, const char *sql, struct 
     if (to->each)
         map_columns(s, to->rec);
     rc = bind(s, args);
+    has_end = s->is_read && cx->deadline_us;
+    if (has_end)
+        sqlite3_progress_handler(sq->conn, STEPS_BETWEEN_LOOKS, must_end, cx);
     e = rc == SQLITE_OK ? step_rows(cx, sq, s, to) : sq_fail(cx, sq, rc, sql);
+    if (has_end)
+        sqlite3_progress_handler(sq->conn, 0, NULL, NULL);
     stmt_put(s);
     return e;
 }

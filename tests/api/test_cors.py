@@ -30,7 +30,8 @@ def test_a_listed_origin_may_ask(open_to_two, origin):
     assert reply.headers["Access-Control-Allow-Origin"] == origin
     assert "POST" in reply.headers["Access-Control-Allow-Methods"]
     allowed = reply.headers["Access-Control-Allow-Headers"].lower()
-    assert all(h in allowed for h in ("authorization", "content-type", "idempotency-key"))
+    assert all(h in allowed for h in ("authorization", "content-type", "idempotency-key",
+                                      "tessera-team"))
     assert "Origin" in reply.headers["Vary"]
 
 

@@ -53,7 +53,7 @@ UNKNOWN = {"valid": False, "code": "unknown", "key_id": None, "name": None, "sco
 def test_a_good_key_is_valid_with_everything_about_it(admin, gateway):
     key = created(admin, name="CRM", scopes=["contacts:read"], rate_limit=100,
                   metadata={"plan": "gold"}, expires_in_days=5,
-                  limits=[{"name": "burst", "requests": 7, "window_s": 3600}])
+                  limits=[{"name": "burst", "requests": 7, "window": 3600000}])
 
     said = verdict(gateway, key)
 
@@ -124,7 +124,7 @@ def test_the_address_list_is_asked(admin, gateway):
 
 
 def test_a_spent_key_is_limited_and_looking_costs_nothing(admin, gateway):
-    key = created(admin, limits=[{"name": "burst", "requests": 3, "window_s": 3600}])
+    key = created(admin, limits=[{"name": "burst", "requests": 3, "window": 3600000}])
 
     looked = [verdict(gateway, key, consume=False)["remaining"] for _ in range(3)]
     taken = [verdict(gateway, key)["code"] for _ in range(5)]
@@ -147,7 +147,7 @@ def test_verifying_takes_from_the_same_limits_as_calling(server, admin, gateway)
 
 
 def test_threads_never_get_more_than_the_limit(server, admin):
-    key = created(admin, limits=[{"name": "burst", "requests": 40, "window_s": 3600}])
+    key = created(admin, limits=[{"name": "burst", "requests": 40, "window": 3600000}])
     made = server.new_token("gate", scopes=["integrations:read"])
 
     def ask(_):

@@ -82,8 +82,8 @@ def test_defaults_of_a_new_key(admin):
 
 
 def test_everything_that_is_given_is_kept(admin):
-    limits = [{"name": "burst", "requests": 50, "window_s": 10},
-              {"name": "day", "requests": 10000, "window_s": 86400}]
+    limits = [{"name": "burst", "requests": 50, "window": 10000},
+              {"name": "day", "requests": 10000, "window": 86400000}]
     key = created(admin, name="full", scopes=["contacts:*", "admin:full"], rate_limit=77,
                   limits=limits, allowed_ips=["127.0.0.0/8"], allowed_endpoints=["GET /v1/*"],
                   metadata={"owner": "ops"}, expires_in_days=90)
@@ -115,15 +115,15 @@ def test_wildcards_never_give_admin_full(admin):
     ({"name": "x", "scopes": ["keys:manage"]}, "scopes"),
     ({"name": "x", "rate_limit": 0}, "rate_limit"),
     ({"name": "x", "rate_limit": "many"}, "rate_limit"),
-    ({"name": "x", "limits": [{"name": "hour", "requests": 1, "window_s": 1}]}, "limits[0].name"),
-    ({"name": "x", "limits": [{"name": "UP", "requests": 1, "window_s": 1}]}, "limits[0].name"),
-    ({"name": "x", "limits": [{"name": "a", "requests": 1, "window_s": 1}] * 2}, "limits[1].name"),
-    ({"name": "x", "limits": [{"name": "a", "requests": 0, "window_s": 1}]},
+    ({"name": "x", "limits": [{"name": "hour", "requests": 1, "window": 1000}]}, "limits[0].name"),
+    ({"name": "x", "limits": [{"name": "UP", "requests": 1, "window": 1000}]}, "limits[0].name"),
+    ({"name": "x", "limits": [{"name": "a", "requests": 1, "window": 1000}] * 2}, "limits[1].name"),
+    ({"name": "x", "limits": [{"name": "a", "requests": 0, "window": 1000}]},
      "limits[0].requests"),
-    ({"name": "x", "limits": [{"name": "a", "requests": 1, "window_s": 2592001}]},
-     "limits[0].window_s"),
-    ({"name": "x", "limits": [{"name": "a", "requests": 1}]}, "limits[0].window_s"),
-    ({"name": "x", "limits": [{"name": f"n{i}", "requests": 1, "window_s": 1}
+    ({"name": "x", "limits": [{"name": "a", "requests": 1, "window": 2592000001}]},
+     "limits[0].window"),
+    ({"name": "x", "limits": [{"name": "a", "requests": 1}]}, "limits[0].window"),
+    ({"name": "x", "limits": [{"name": f"n{i}", "requests": 1, "window": 1000}
                               for i in range(9)]}, "limits"),
     ({"name": "x", "allowed_ips": ["300.1.1.1"]}, "allowed_ips"),
     ({"name": "x", "allowed_ips": []}, "allowed_ips"),
@@ -325,21 +325,21 @@ def test_patch_changes_what_is_given_and_nothing_else(admin):
 
     reply = admin.patch(f"{PATH}/{key['id']}", {
         "name": "after", "metadata": {"b": {"c": None, "d": 3}}, "scopes": ["agents:read"],
-        "limits": [{"name": "burst", "requests": 5, "window_s": 10}]})
+        "limits": [{"name": "burst", "requests": 5, "window": 10000}]})
 
     assert reply.status_code == 200
     assert reply.json() == got(admin, key["id"])
     after = reply.json()
     assert (after["name"], after["description"], after["rate_limit"]) == ("after", "d", 50)
     assert after["metadata"] == {"a": 1, "b": {"d": 3}} and after["scopes"] == ["agents:read"]
-    assert after["limits"] == [{"name": "burst", "requests": 5, "window_s": 10}]
+    assert after["limits"] == [{"name": "burst", "requests": 5, "window": 10000}]
     assert after["expires_at"] == key["expires_at"] and after["masked"] == key["masked"]
 
 
 def test_null_clears_what_may_be_null(admin):
     key = created(admin, description="d", expires_in_days=3, allowed_ips=["10.0.0.1"],
                   allowed_endpoints=["/v1/*"], metadata={"a": 1},
-                  limits=[{"name": "a", "requests": 1, "window_s": 1}])
+                  limits=[{"name": "a", "requests": 1, "window": 1000}])
 
     after = admin.patch(f"{PATH}/{key['id']}", dict.fromkeys(
         ["description", "expires_at", "allowed_ips", "allowed_endpoints", "metadata",
@@ -353,7 +353,7 @@ def test_null_clears_what_may_be_null(admin):
 @pytest.mark.parametrize("body,field", [
     ({"name": None}, "name"), ({"name": " "}, "name"), ({"scopes": None}, "scopes"),
     ({"scopes": ["x"]}, "scopes"), ({"rate_limit": -1}, "rate_limit"), ({"status": "x"}, "status"),
-    ({"limits": [{"name": "a", "requests": 1, "window_s": 0}]}, "limits[0].window_s"),
+    ({"limits": [{"name": "a", "requests": 1, "window": 999}]}, "limits[0].window"),
     ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"), ({"expires_in_days": 400},
                                                             "expires_in_days"),
 ])

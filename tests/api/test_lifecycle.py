@@ -52,6 +52,29 @@ def test_sigterm_with_idle_and_half_sent_requests_ends_in_time(start_server):
         raw.sock.close()
 
 
+def test_requests_that_end_with_the_drain_do_no_harm(start_server):
+    server = start_server(env={"TESSERA_DRAIN_TIMEOUT_S": "1",
+                               "TESSERA_MAX_CONNECTIONS_PER_IP": "300"})
+    token = server.new_token()["token"]
+    body = b'{"title":"late"}'
+    raws = [RawClient(server) for _ in range(200)]
+    for raw in raws:
+        raw.send(head("POST", "/v1/tickets", token, f"Content-Length: {len(body)}") + body[:-1])
+
+    server.proc.send_signal(signal.SIGTERM)
+    for raw in raws:                        # one about every 6 ms: on both sides of the drain's end
+        raw.send(body[-1:])
+        try:
+            server.proc.wait(0.006)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+
+    assert server.proc.wait(10) == 0
+    for raw in raws:
+        raw.sock.close()
+
+
 def test_sigint_stops_it_like_sigterm(fresh_server):
     fresh_server.proc.send_signal(signal.SIGINT)
 

@@ -208,9 +208,9 @@ def admin(common_server):
 
 
 def named(server, admin, *limits, **body):
-    """A client whose key has these (name, requests, window_s), and the key."""
+    """A client whose key has these (name, requests, seconds), and the key."""
     reply = admin.post(KEYS, {"name": "named", "rate_limit": 1000, "limits": [
-        {"name": n, "requests": r, "window_s": w} for n, r, w in limits], **body})
+        {"name": n, "requests": r, "window": w * 1000} for n, r, w in limits], **body})
     assert reply.status_code == 201, reply.text
     return Api(server, reply.json()["token"], reply.json()["id"])
 
@@ -293,14 +293,14 @@ def test_a_change_of_the_key_keeps_what_was_counted(server, admin):
         api.get("/v1/tickets")
     path = f"{KEYS}/{api.token_id}"
 
-    admin.patch(path, {"limits": [{"name": "burst", "requests": 6, "window_s": 3600},
-                                  {"name": "new", "requests": 9, "window_s": 3600}]})
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 6, "window": 3600000},
+                                  {"name": "new", "requests": 9, "window": 3600000}]})
     state = policies(api.get("/v1/tickets").headers["RateLimit"])
     assert (state["burst"]["r"], state["new"]["r"]) == (1, 8)
 
     admin.patch(path, {"limits": []})
     assert list(policies(api.get("/v1/tickets").headers["RateLimit"])) == ["hour"]
-    admin.patch(path, {"limits": [{"name": "burst", "requests": 10, "window_s": 3600}]})
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 10, "window": 3600000}]})
     assert policies(api.get("/v1/tickets").headers["RateLimit"])["burst"]["r"] == 4
 
 

@@ -209,3 +209,16 @@ def test_the_server_answers_as_before(worlds):
     victim, _ = worlds
     assert victim.state()
     assert value(victim.server, "SELECT count(*) FROM tickets") >= 2
+
+
+def test_secrets_of_people_are_for_the_server_itself_alone(worlds, app):
+    """Tables about a user and not about a team; whoever is in a team sees its members alone."""
+    victim, stranger = worlds
+    with contextlib.closing(victim.server.database.connect_admin()) as admin:
+        for name in ("user_session", "password_reset", "totp_pending", "recovery_code",
+                     "user_identity"):
+            assert one(app, f'SELECT count(*) FROM "{name}"') == 0, name
+        members = one(admin, "SELECT count(*) FROM team_member WHERE team_id = %s", stranger.id)
+        assert one(app, "SELECT count(*) FROM app_user") == members
+        assert one(admin, "SELECT count(*) FROM app_user") > members
+        assert one(admin, "SELECT count(*) FROM password_reset") > 0

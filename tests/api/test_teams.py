@@ -125,6 +125,47 @@ def test_a_key_sees_its_own_team_and_makes_none(team_server):
     assert_problem(key.get(f"/v1/teams/{TEAM_DEFAULT}"), 403, "insufficient_scope")
 
 
+def test_a_key_may_name_its_own_team_and_no_other(team_server, ada):
+    other = create(ada)
+    key = Api(team_server, team_server.new_token(scopes=["tickets:read"])["token"])
+
+    def status(team):
+        return key.get("/v1/tickets", headers={"Tessera-Team": team}).status_code
+
+    assert [status(t) for t in (TEAM_DEFAULT, "default", "")] == [200, 200, 200]
+    for team in (other["id"], other["slug"], "Default", "x" * 5000, "' OR 1=1 --", b"\xff\xfe",
+                 b"\xed\xa0\x80"):
+        reply = key.get("/v1/tickets", headers={"Tessera-Team": team})
+        assert_problem(reply, 404, "not_found")
+
+
+def test_a_team_that_is_sent_twice_with_one_key_is_made_once(team_server):
+    who = outsider(team_server, "viewer")
+    first = {"Idempotency-Key": uuid.uuid4().hex}       # in one team, then in two, none is named
+    second = {"Idempotency-Key": uuid.uuid4().hex}
+
+    for key in (first, second):
+        body = {"name": "Once", "slug": new_slug()}
+        made = [who.post("/v1/teams", body, headers=key) for _ in range(2)]
+        named = who.post("/v1/teams", body, headers={**key, "Tessera-Team": body["slug"]})
+        assert [r.status_code for r in (*made, named)] == [201] * 3
+        assert len({r.json()["id"] for r in (*made, named)}) == 1
+        assert named.headers["Idempotency-Replayed"] == "true"
+    assert_problem(who.post("/v1/teams", {"name": "Other"}, headers=second), 422,
+                   "idempotency_key_reused")
+    assert len(who.get("/v1/teams").json()["data"]) == 3
+
+
+def test_an_idempotency_key_is_the_users_own(team_server):
+    ann, bob = outsider(team_server, "viewer"), outsider(team_server, "viewer")
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+
+    made = [who.post("/v1/teams", {"name": "Same"}, headers=key) for who in (ann, bob)]
+
+    assert [r.status_code for r in made] == [201, 201]
+    assert made[0].json()["id"] != made[1].json()["id"]
+
+
 def test_without_a_token_it_is_401(team_server):
     nobody = Api(team_server)
     for method, path in (("GET", "/v1/teams"), ("POST", "/v1/teams"),

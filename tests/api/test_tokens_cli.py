@@ -79,8 +79,8 @@ def test_every_field_of_a_token_is_kept(server):
         "full", "for the tests", 77)
     assert token["scopes"] == ["tickets:read"]
     assert token["metadata"] == {"owner": "ops"}
-    assert token["limits"] == [{"name": "burst", "requests": 50, "window_s": 10},
-                               {"name": "day", "requests": 10000, "window_s": 86400}]
+    assert token["limits"] == [{"name": "burst", "requests": 50, "window": 10000},
+                               {"name": "day", "requests": 10000, "window": 86400000}]
     assert "50 in 10 s (burst)" in server.cli("token", "show", made["id"])
     assert token["allowed_endpoints"] == [f"GET {V0}*", "GET /v1/*"]
     assert token["allowed_ips"] == ["127.0.0.0/8", "::1"]

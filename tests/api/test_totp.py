@@ -1,33 +1,19 @@
 """The second factor: enrolling, what it then demands, recovery codes, switching it off.
 
-The codes are computed here from the secret (RFC 6238), in a way of the test's own.
+The codes are computed by harness/totp.py, not by the server.
 """
 
-import base64
-import hmac
 import re
-import struct
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness.client import Api, assert_problem
 from harness.outside import (PASSWORD, SECRET, address, outsider, settings, signed)
+from harness.people import Person
+from harness.totp import code_at, now_step
 from harness.wait import wait_until
 
 CODE = re.compile(r"[a-z2-9]{5}-[a-z2-9]{5}")
-
-
-def code_at(secret, step):
-    """RFC 4226 with the step as its counter."""
-    key = base64.b32decode(secret)
-    mac = hmac.digest(key, struct.pack(">Q", step), "sha1")
-    at = mac[-1] & 15
-    return f"{(struct.unpack('>I', mac[at:at + 4])[0] & 0x7FFFFFFF) % 1000000:06d}"
-
-
-def now_step():
-    return int(time.time()) // 30
 
 
 def wrong_code(secret):
@@ -223,6 +209,22 @@ def test_wrong_codes_are_limited_like_wrong_passwords(start_server):
     assert [r.status_code for r in replies] == [422] * 5 + [429]
     assert_problem(right, 429, "rate_limit_exceeded")
     assert int(right.headers["Retry-After"]) > 0
+
+
+def test_strangers_do_not_keep_the_known_browser_from_a_second_factor(start_server):
+    server = start_server(env={**settings(secret=SECRET), "TESSERA_SIGN_IN_LIMIT": "3",
+                               "TESSERA_TRUSTED_PROXIES": "127.0.0.1"})
+    person = outsider(server)
+    browser = Person(server, person.email, PASSWORD).sign_in()
+    secret = begin(browser)
+    guess = {"email": person.email, "password": "not the password"}
+    got = [Api(server).post("/v1/sessions", guess, headers={"X-Forwarded-For": f"192.0.2.{i // 3}"})
+           for i in range(31)]
+    assert got[-1].status_code == 429
+
+    body = {"code": wrong_code(secret)}
+    assert person.post("/v1/me/totp/confirm", body).status_code == 429
+    assert browser.post("/v1/me/totp/confirm", body).status_code == 422
 
 
 # --- signing in ----------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ the server: what was answered is there, nothing is there by half, the rollups ho
 rows, the database is sound. The commands that change tokens are walked in the same way.
 """
 
-import contextlib
 import hashlib
 import json
 
@@ -17,10 +16,9 @@ from harness import truth
 from harness.client import Api
 from harness.server import V0
 from harness.wait import wait_until
+from stage import KINDS, STEPS_MAX, Stage
 
-STEPS_MAX = 60          # points in one start, or in one write; a walk that needs more fails
 BULK = 3
-KINDS = ["db", "commit", "committed"]
 ONE_V0 = V0 + "/tickets/{ticket_id}"
 ONE_V1 = "/v1/tickets/{ticket_id}"
 
@@ -59,52 +57,6 @@ PATHS = [
     Path("v1-delete", "DELETE", ONE_V1, lambda n: None, DELETED),
 ]
 IDEMPOTENT = PATHS[3]
-
-
-class Stage:
-    """One server on one database, started and killed at will."""
-
-    def __init__(self, server):
-        self.server = server
-        self.first = {}
-
-    def start_with(self, fault):
-        """Start with the fault; False when it ended the start itself."""
-        self.server.env["TESSERA_FAULT"] = fault
-        try:
-            self.server.start(wait=False)
-            wait_until(lambda: not self.server.is_running() or self.server.probe("/readyz") == 200,
-                       10, "ready, or ended by the fault", 0.005)
-        finally:
-            del self.server.env["TESSERA_FAULT"]
-        return self.server.is_running()
-
-    def recover(self):
-        """What follows a kill: a start that makes good what it left behind.
-
-        Nodes that share a PostgreSQL take each other for lost after a minute of silence; this
-        makes the dead server look as long dead."""
-        self.server.kill9()
-        if self.server.database:
-            with contextlib.closing(self.server.database.connect_admin()) as conn:
-                conn.cursor().execute("UPDATE usage_stream SET seen_ms = 0")
-        self.server.start()
-
-    def stop(self):
-        if self.server.is_running():
-            self.server.stop()
-
-    def first_step(self, kind):
-        """The smallest count that lets a server start. Every smaller one kills a start, and the
-        next start has to succeed."""
-        if kind not in self.first:
-            self.recover()
-            self.stop()
-            alive = (n for n in range(1, STEPS_MAX) if self.start_with(f"{kind}:{n}:kill"))
-            self.first[kind] = next(alive, None)
-            assert self.first[kind], f"a start passes more than {STEPS_MAX} points of {kind}"
-            self.recover()
-        return self.first[kind]
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ static void test_what_a_crash_left_is_swept_after_an_hour(void **state)
     struct str sql = str_printf(&f->cx.arena,
                                 "INSERT INTO blob_loose (team_id, sha256, nonce, due_ms, is_taken) "
                                 "VALUES ('" TEAM "', '" SHA_OF_X "', '01', %lld, 0)",
-                                (long long)(clock_ms() + BLOB_LOOSE_MS));
+                                (long long)clock_ms() + BLOB_LOOSE_MS);
 
     assert_int_equal(exec(f, sql.p), ERR_NONE);
     assert_int_equal(blob_put(&f->cx, here.blobs, &id, in), ERR_NONE);

@@ -196,6 +196,7 @@ static void test_critical_extensions_and_other_kinds_are_refused(void **state)
     refuses(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"crit\":[\"b64\"],\"b64\":false}", c),
             "extensions");
     refuses(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"crit\":[]}", c), "extensions");
+    refuses(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"zip\":\"DEF\"}", c), "extensions");
     refuses(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"typ\":\"logout+jwt\"}", c), "typ");
     refuses(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"alg\":\"HS256\"}", c), "malformed");
     takes(f, f->hs, hs_token(cx, "{\"alg\":\"HS256\",\"typ\":\"at+JWT\"}", c));

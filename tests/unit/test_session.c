@@ -147,7 +147,7 @@ UNIT_TEST(test_ended_sessions_are_purged)
 
 UNIT_TEST(test_only_the_newest_sessions_of_a_user_stay)
 {
-    struct str first = STR_NONE, secret = STR_NONE;
+    struct str first, secret = STR_NONE;
     struct caller who = { .ip = STR("") };
     struct session s;
     struct rec_num n;

@@ -1,5 +1,5 @@
 /* The token directory under many threads (also run under ThreadSanitizer): readers beside changes,
- * growth and polling; an hour's budget is given out exactly once; the wrong-token table counts
+ * growth and polling, and beside the freeing of what was replaced; an hour's budget is given out exactly once; the wrong-token table counts
  * every one. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,8 +17,7 @@
 
 #include "base/clock.h"
 #include "base/crypt.h"
-#include "core/token_dir.h"
-#include "core/token_limit.h"
+#include "core/token_face.h"
 
 #define READERS 4
 #define BUDGET 2000
@@ -68,8 +67,8 @@ static int teardown(void **state)
 /* ---- changes ---- */
 
 struct change {
-    enum { CREATE, ENABLE, DISABLE, REGENERATE } verb;
-    struct str id;
+    enum { CREATE, ENABLE, DISABLE, REGENERATE, UPDATE } verb;
+    struct str id, name;
     int64_t rate_limit;
     struct str limits;
     struct token out;
@@ -84,11 +83,17 @@ static enum err_code run_change(struct ctx *c, struct db *db, void *arg)
                             .limits = k->limits,
                             .allowed_ips = STR("[\"127.0.0.0/8\"]") };
     REC_SET(&in, rate_limit);
+    struct token before;
     switch (k->verb) {
     case CREATE: return token_create(c, db, team, &in, &k->out);
     case ENABLE: return token_set_enabled(c, db, team, k->id, true, &k->out);
     case DISABLE: return token_set_enabled(c, db, team, k->id, false, &k->out);
     case REGENERATE: return token_regenerate(c, db, team, k->id, 60000, &k->out);
+    case UPDATE:
+        in = (struct token_new){ .name = k->name, .limits = k->limits };
+        REC_SET(&in, name);
+        REC_SET(&in, limits);
+        return token_update(c, db, team, k->id, &in, &before, &k->out);
     }
     return ERR_INTERNAL;
 }
@@ -110,6 +115,26 @@ struct reader {
     int64_t by_code[ERR_COUNT], strange;
 };
 
+/* Tokens are named t, tt, ttt…, and limits that come and go l, ll, lll…: text of freed memory would
+ * not be. */
+static bool is_run_of(char c, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] != c)
+            return false;
+    return s.n > 0;
+}
+
+static bool is_whole(const struct caller *who, const struct limit_state *l, struct str id)
+{
+    bool is_fine = str_eq(who->token_id, id) && is_run_of('t', who->token_name) &&
+                   who->scopes == SCOPES_DEFAULT &&
+                   (!l->limit || str_starts(l->policy, STR("\"hour\";q=")));
+    for (size_t i = 0; i < l->n_named; i++)
+        is_fine &= l->named[i].limit < 1000000 || is_run_of('l', l->named[i].name);
+    return is_fine;
+}
+
 static void *read_main(void *arg)
 {
     struct reader *r = arg;
@@ -126,10 +151,9 @@ static void *read_main(void *arg)
         struct limit_state limit;
         ip_parse(STR("127.0.0.1"), &q.ip);
         r->by_code[token_dir_auth(&c, dir, &q, &who, &limit)]++;
-        if (who.team_id.p && (!str_eq(who.token_id, r->id) || !str_eq(who.token_name, STR("t")) ||
-                              who.scopes != SCOPES_DEFAULT))
+        if (who.team_id.p && !is_whole(&who, &limit, r->id))
             r->strange++;
-        ctx_clear(&c);
+        ctx_retry(&c);
     }
     ctx_done(&c);
     return NULL;
@@ -176,8 +200,8 @@ static void test_named_limits_are_given_out_together_or_not_at_all(void **state)
     struct token t = changed((struct change){
         .verb = CREATE,
         .rate_limit = BUDGET,
-        .limits = STR("[{\"name\":\"wide\",\"requests\":1800,\"window_s\":3600},"
-                      "{\"name\":\"tight\",\"requests\":1500,\"window_s\":86400}]") });
+        .limits = STR("[{\"name\":\"wide\",\"requests\":1800,\"window\":3600000},"
+                      "{\"name\":\"tight\",\"requests\":1500,\"window\":86400000}]") });
     struct reader r[READERS];
     int64_t passed = 0;
     (void)state;
@@ -230,6 +254,60 @@ static void test_readers_see_old_or_new_never_a_mixture(void **state)
     assert_int_equal(token_dir_count(dir), 602);
 }
 
+static struct str run_of(char c, int n)
+{
+    char *p = arena_alloc(&cx.arena, (size_t)n);
+    for (int i = 0; i < n; i++)
+        p[i] = c;
+    return (struct str){ p, (size_t)n };
+}
+
+static size_t count_cells(struct str id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i <= dir->by_id->mask; i++) {
+        struct entry *en = atomic_load(&dir->by_id->slots[i].entry);
+        for (struct window_cell *c = en && str_eq(en->id, id) ? en->windows->cells : NULL; c;
+             c = c->next)
+            n++;
+    }
+    return n;
+}
+
+static void test_what_a_change_replaced_is_freed_beside_readers(void **state)
+{
+    struct token t = changed((struct change){ .verb = CREATE, .rate_limit = TOKEN_RATE_MAX });
+    struct reader r[READERS];
+    atomic_bool stop = false;
+    size_t used = 0;
+    (void)state;
+    for (int i = 0; i < READERS; i++)
+        start(&r[i], (struct reader){ .secret = t.token, .id = t.id, .stop = &stop });
+
+    for (int i = 1; i <= 300; i++) { /* a limit of another length and another name each time */
+        struct str limits =
+            str_printf(&cx.arena, "[{\"name\":\"" STR_FMT "\",\"requests\":1000000,\"window\":%d}]",
+                       STR_ARG(run_of('l', 1 + i % 30)), 1000000 + i);
+        changed((struct change){
+            .verb = UPDATE, .id = t.id, .name = run_of('t', 1 + i % 100), .limits = limits });
+        used = used ? used : dir->arena.used;
+    }
+    atomic_store(&stop, true);
+
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(r[i].thread, NULL);
+        assert_int_equal(r[i].strange, 0);
+        assert_true(r[i].by_code[ERR_NONE] > 0);
+    }
+    pthread_mutex_lock(&dir->lock);
+    assert_int_equal(dir->arena.used, used);
+    assert_null(dir->old_faces);
+    assert_null(dir->old_cells);
+    assert_null(atomic_load(&dir->by_hash)->older);
+    assert_int_equal(count_cells(t.id), WINDOW_CELLS_MAX);
+    pthread_mutex_unlock(&dir->lock);
+}
+
 static void *wrong_main(void *arg)
 {
     struct wrong_tokens *w = arg;
@@ -268,6 +346,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_named_limits_are_given_out_together_or_not_at_all,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_readers_see_old_or_new_never_a_mixture, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_what_a_change_replaced_is_freed_beside_readers, setup,
                                         teardown),
         cmocka_unit_test(test_wrong_tokens_are_counted_every_one),
     };

@@ -116,9 +116,10 @@ static void test_unknown_keys_are_limited_by_who_asks(void **state)
 static void test_a_refused_key_loses_nothing(void **state)
 {
     struct fix *f = *state;
-    struct token t = made(
-        f, (struct token_new){ .limits = STR("[{\"name\":\"a\",\"requests\":2,\"window_s\":60},"
-                                             "{\"name\":\"b\",\"requests\":9,\"window_s\":60}]") });
+    struct token t =
+        made(f, (struct token_new){ .limits =
+                                        STR("[{\"name\":\"a\",\"requests\":2,\"window\":60000},"
+                                            "{\"name\":\"b\",\"requests\":9,\"window\":60000}]") });
     struct verify_query q = { .secret = t.token, .is_counted = true };
     assert_int_equal(verdict(f, q), VERDICT_VALID);
     assert_int_equal(verdict(f, q), VERDICT_VALID);
@@ -136,9 +137,9 @@ static void test_a_refused_key_loses_nothing(void **state)
 static void test_retry_after_is_enough_and_not_a_second_too_long(void **state)
 {
     struct fix *f = *state;
-    struct token t = made(
-        f,
-        (struct token_new){ .limits = STR("[{\"name\":\"a\",\"requests\":4,\"window_s\":3000}]") });
+    struct token t =
+        made(f, (struct token_new){
+                    .limits = STR("[{\"name\":\"a\",\"requests\":4,\"window\":3000000}]") });
     struct auth_query q = { .secret = t.token,
                             .method = "GET",
                             .route_path = "/x",

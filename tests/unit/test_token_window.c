@@ -106,7 +106,7 @@ static void test_a_straggler_of_the_last_cell_counts_in_the_new_one(void **state
 
 static void test_the_largest_numbers_do_not_overflow(void **state)
 {
-    int64_t month = WINDOW_S_MAX * 1000;
+    int64_t month = WINDOW_MS_MAX;
     struct window w = { .index = 600, .running = 0, .before = WINDOW_REQUESTS_MAX };
     (void)state;
     assert_int_equal(window_used(&w, month, 600 * month), WINDOW_REQUESTS_MAX);
@@ -133,8 +133,8 @@ static void test_rules_keep_their_order_and_names(void **state)
     struct window_rules rules;
     struct window_bad bad;
     (void)state;
-    assert_true(parse("[{\"name\":\"burst\",\"requests\":5,\"window_s\":10},"
-                      "{\"name\":\"month\",\"requests\":1000000000,\"window_s\":2592000}]",
+    assert_true(parse("[{\"name\":\"burst\",\"requests\":5,\"window\":10000},"
+                      "{\"name\":\"month\",\"requests\":1000000000,\"window\":2592000000}]",
                       &rules, &bad));
     assert_int_equal(rules.n, 2);
     assert_true(str_eq(rules.v[0].name, STR("burst")));
@@ -154,17 +154,19 @@ static void test_what_is_wrong_with_a_list_is_named(void **state)
         { "{}", NULL, 0 },
         { "[", NULL, 0 },
         { "[1]", "name", 0 },
-        { "[{\"name\":\"\",\"requests\":1,\"window_s\":1}]", "name", 0 },
-        { "[{\"name\":\"Burst\",\"requests\":1,\"window_s\":1}]", "name", 0 },
-        { "[{\"name\":\"hour\",\"requests\":1,\"window_s\":1}]", "name", 0 },
-        { "[{\"name\":\"a\",\"requests\":1,\"window_s\":1},"
-          "{\"name\":\"a\",\"requests\":1,\"window_s\":1}]",
+        { "[{\"name\":\"\",\"requests\":1,\"window\":1000}]", "name", 0 },
+        { "[{\"name\":\"Burst\",\"requests\":1,\"window\":1000}]", "name", 0 },
+        { "[{\"name\":\"hour\",\"requests\":1,\"window\":1000}]", "name", 0 },
+        { "[{\"name\":\"a\",\"requests\":1,\"window\":1000},"
+          "{\"name\":\"a\",\"requests\":1,\"window\":1000}]",
           "name", 1 },
-        { "[{\"name\":\"a\",\"requests\":0,\"window_s\":1}]", "requests", 0 },
-        { "[{\"name\":\"a\",\"requests\":1.5,\"window_s\":1}]", "requests", 0 },
-        { "[{\"name\":\"a\",\"requests\":1}]", "window_s", 0 },
-        { "[{\"name\":\"a\",\"requests\":1,\"window_s\":2592001}]", "window_s", 0 },
-        { "[{\"name\":\"a\",\"requests\":1,\"window_s\":1,\"x\":1}]", NULL, 0 },
+        { "[{\"name\":\"a\",\"requests\":0,\"window\":1000}]", "requests", 0 },
+        { "[{\"name\":\"a\",\"requests\":1.5,\"window\":1000}]", "requests", 0 },
+        { "[{\"name\":\"a\",\"requests\":1}]", "window", 0 },
+        { "[{\"name\":\"a\",\"requests\":1,\"window\":2592000001}]", "window", 0 },
+        { "[{\"name\":\"a\",\"requests\":1,\"window\":999}]", "window", 0 },
+        { "[{\"name\":\"a\",\"requests\":1,\"window_s\":1000}]", "window", 0 },
+        { "[{\"name\":\"a\",\"requests\":1,\"window\":1000,\"x\":1}]", NULL, 0 },
         { "[1,1,1,1,1,1,1,1,1]", NULL, 0 },
     };
     (void)state;

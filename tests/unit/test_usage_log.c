@@ -207,7 +207,7 @@ static void put_old_file(struct ufix *f, int64_t day)
         SQLITE_OK);
     char *insert = sqlite3_mprintf("INSERT INTO integration_token_usage VALUES (1, '%s', '%s', "
                                    "'/v1/tickets', 'GET', 200, 5, NULL, NULL, NULL, NULL, %lld)",
-                                   TEAM.p, TOKEN.p, (long long)(day * DAY_MS + 1));
+                                   TEAM.p, TOKEN.p, (long long)day * DAY_MS + 1);
     assert_int_equal(sqlite3_exec(db, insert, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_free(insert);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);

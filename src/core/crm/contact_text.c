@@ -137,7 +137,7 @@ void words_add(struct ctx *cx, struct str text, struct keys *k)
 
 bool email_is_fine(struct str s)
 {
-    struct str domain = s;
+    struct str domain;
     size_t at = 0;
     while (at < s.n && s.p[at] != '@')
         at++;

@@ -110,7 +110,7 @@ static const struct report_field log_fields[] = {
     { "key_id", RT_ID, NULL, EQ, 0, NULL, "API key" },
     { "route", RT_TEXT, NULL, EQ, 0, NULL, "Pattern of the route" },
     { "method", RT_WORD, NULL, EQ, 0, methods, "HTTP method" },
-    { "status", RT_INT, NULL, EQ, 0, NULL, "Status of the answer" },
+    { "status", RT_INT, NULL, EQ, 0, NULL, "Status of the answer", 100, 599 },
     { "status_class", RT_WORD, NULL, EQ, 0, classes, "Class of that status" },
     { "ip", RT_TEXT, NULL, EQ, 0, NULL, "Address of the client" },
     { "country", RT_TEXT, NULL, EQ, 0, NULL, "Country of that address" },

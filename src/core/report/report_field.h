@@ -50,6 +50,7 @@ struct report_field {
     unsigned flags, aggs; /* enum report_field_flag; AGG(…) */
     const char *const *words;
     const char *doc;
+    int64_t min, max; /* RT_INT: what a filter may compare with; max 0 = any */
 };
 
 enum source_kind { SOURCE_TICKETS, SOURCE_COMMENTS, SOURCE_CONTACTS, SOURCE_USAGE };

@@ -112,7 +112,7 @@ class Contract:
         value = strict_json(body)
         if key not in self.validators:
             self.validators[key] = jsonschema.Draft202012Validator(
-                media_type["schema"], resolver=self.resolver, format_checker=FORMATS)
+                media_type.get("schema", True), resolver=self.resolver, format_checker=FORMATS)
         error = jsonschema.exceptions.best_match(self.validators[key].iter_errors(value))
         assert error is None, (f"{where}: breaks its schema at /"
                                f"{'/'.join(map(str, error.absolute_path))}: {error.message}")

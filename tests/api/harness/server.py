@@ -63,7 +63,8 @@ class Server:
         self.launch = {}
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith("TESSERA_") and not k.lower().endswith("_proxy")}
-        self.env.update(TESSERA_DATABASE=self.database_url, TESSERA_MASTER_KEY=MASTER_KEY)
+        self.env.update(TESSERA_DATABASE=self.database_url, TESSERA_MASTER_KEY=MASTER_KEY,
+                        TESSERA_TMP_DIR=self.dir)
         self.env.update(env or {})
 
     @property

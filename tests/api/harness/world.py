@@ -5,11 +5,16 @@ import uuid
 
 from .client import contract_of
 from .tenants import Tenant
+from .wait import wait_until
 
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
 
 
-def made(reply, statuses=(200, 201)):
+REPORT = {"source": "tickets", "measures": [{"name": "n", "op": "count"}]}
+SCHEDULE = {"kind": "daily", "at": "07:30", "recipients": ["zoe@example.com"]}
+
+
+def made(reply, statuses=(200, 201, 202)):
     assert reply.status_code in statuses, f"{reply.request.url}: {reply.text}"
     return reply.json()
 
@@ -74,6 +79,14 @@ def user(world):
                                     "role": "agent"})["id"]
 
 
+def export(world):
+    """A finished one."""
+    path = "/v1/exports/" + world.post("/v1/exports", {"source": "contacts",
+                                                       "format": "csv"})["job"]["id"]
+    wait_until(lambda: world.api.get(path).json()["state"] == "done", 10, "the export is done")
+    return path.split("/")[-1]
+
+
 MAKERS = {
     "user_id": user,
     "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
@@ -85,6 +98,9 @@ MAKERS = {
     "agent_id": lambda w: w.post("/v1/agents", {"kind": "bot", "name": w.word})["id"],
     "api_key_id": lambda w: w.post("/v1/api-keys", {"name": w.word})["id"],
     "team_id": lambda w: w.id,
+    "report_id": lambda w: w.post("/v1/reports", {"name": w.word, "definition": REPORT})["id"],
+    "schedule_id": lambda w: w.post(f"/v1/reports/{w.id_of('report_id')}/schedules", SCHEDULE)["id"],
+    "export_id": export,
     "project_id": lambda w: w.post("/v1/projects", {"key": "P" + uuid.uuid4().hex[:8].upper(),
                                                     "name": w.word})["id"],
 }
@@ -150,6 +166,9 @@ BODIES = {
     ("POST", "/v1/tickets/{ticket_id}/assign"): lambda w: {"assignee_id": w.id_of("agent_id")},
     ("POST", "/v1/tickets/{ticket_id}/watchers"): lambda w: {"kind": "contact",
                                                              "id": w.id_of("contact_id")},
+    ("POST", "/v1/reports"): lambda w: {"name": "x", "definition": REPORT},
+    ("POST", "/v1/reports/execute"): lambda w: {"definition": REPORT},
+    ("POST", "/v1/reports/{report_id}/schedules"): lambda w: SCHEDULE,
     ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [w.id_of("contact_id")]},
 }
 

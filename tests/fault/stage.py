@@ -1,0 +1,58 @@
+"""A server that is killed at a chosen step and started again: what the walks over steps stand on.
+
+TESSERA_FAULT counts the points that the process passes from its start on, so a walk begins with the
+first count that lets the server start.
+"""
+
+import contextlib
+
+from harness.wait import wait_until
+
+STEPS_MAX = 60          # points in one start, or in one write; a walk that needs more fails
+KINDS = ["db", "commit", "committed"]
+
+
+class Stage:
+    """One server on one database, started and killed at will."""
+
+    def __init__(self, server):
+        self.server = server
+        self.first = {}
+
+    def start_with(self, fault):
+        """Start with the fault; False when it ended the start itself."""
+        self.server.env["TESSERA_FAULT"] = fault
+        try:
+            self.server.start(wait=False)
+            wait_until(lambda: not self.server.is_running() or self.server.probe("/readyz") == 200,
+                       10, "ready, or ended by the fault", 0.005)
+        finally:
+            del self.server.env["TESSERA_FAULT"]
+        return self.server.is_running()
+
+    def recover(self):
+        """What follows a kill: a start that makes good what it left behind.
+
+        Nodes that share a PostgreSQL take each other for lost after a minute of silence; this
+        makes the dead server look as long dead."""
+        self.server.kill9()
+        if self.server.database:
+            with contextlib.closing(self.server.database.connect_admin()) as conn:
+                conn.cursor().execute("UPDATE usage_stream SET seen_ms = 0")
+        self.server.start()
+
+    def stop(self):
+        if self.server.is_running():
+            self.server.stop()
+
+    def first_step(self, kind):
+        """The smallest count that lets a server start. Every smaller one kills a start, and the
+        next start has to succeed."""
+        if kind not in self.first:
+            self.recover()
+            self.stop()
+            alive = (n for n in range(1, STEPS_MAX) if self.start_with(f"{kind}:{n}:kill"))
+            self.first[kind] = next(alive, None)
+            assert self.first[kind], f"a start passes more than {STEPS_MAX} points of {kind}"
+            self.recover()
+        return self.first[kind]
