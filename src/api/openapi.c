@@ -190,12 +190,13 @@ static void put_success(struct buf *b, const struct route *r)
         if (r->reply_schema)
             buf_lit(b, r->reply_schema);
         else if (r->flags & ROUTE_LIST)
-            buf_printf(b,
-                       "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],"
-                       "\"additionalProperties\":false,\"properties\":{\"data\":{\"type\":\"array\","
-                       "\"items\":{\"$ref\":\"#/components/schemas/%s\"}},\"next_cursor\":{\"type\":["
-                       "\"string\",\"null\"]},\"total\":{\"type\":\"integer\"}}}",
-                       r->reply->name);
+            buf_printf(
+                b,
+                "{\"type\":\"object\",\"required\":[\"data\",\"next_cursor\"],"
+                "\"additionalProperties\":false,\"properties\":{\"data\":{\"type\":\"array\","
+                "\"items\":{\"$ref\":\"#/components/schemas/%s\"}},\"next_cursor\":{\"type\":["
+                "\"string\",\"null\"]},\"total\":{\"type\":\"integer\"}}}",
+                r->reply->name);
         else if (r->wrap)
             buf_printf(b,
                        "{\"type\":\"object\",\"required\":[\"%s\"],\"additionalProperties\":false,"
@@ -254,8 +255,7 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_IDEMPOTENCY_REUSED: return route_keeps_answer(r);
     case ERR_PRECONDITION_FAILED: return r->flags & ROUTE_IF_MATCH;
     case ERR_UNSUPPORTED_MEDIA: return has_body && !is_v0;
-    case ERR_UNAVAILABLE:
-        return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC || is_for_users(r);
+    case ERR_UNAVAILABLE: return r->run != RUN_NOW || r->flags & ROUTE_PUBLIC || is_for_users(r);
     case ERR_NONE:
     case ERR_METHOD_NOT_ALLOWED:
     case ERR_USAGE:

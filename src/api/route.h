@@ -68,7 +68,7 @@ struct reply {
     const char *content_type; /* preset to application/json */
     const char *encoding;     /* Content-Encoding of a ready-made body, or NULL */
     struct buf body;
-    struct str file; /* instead of body: static bytes that outlive the process's requests */
+    struct str file;     /* instead of body: static bytes that outlive the process's requests */
     struct spool *spool; /* instead of body: streamed from its file, closed when it is sent */
     struct reply_header headers[REPLY_HEADERS_MAX];
     int n_headers;
@@ -84,16 +84,16 @@ enum route_run {
 };
 enum route_flag {
     ROUTE_V0 = 1, /* the document's error form and leniency (unknown fields, any content type) */
-    ROUTE_PUBLIC = 2,     /* no token, no usage row, not in the rate limit */
-    ROUTE_ARRAY_BODY = 4, /* req->json is used directly; no body table */
-    ROUTE_IF_MATCH = 8,   /* documents If-Match / 412 */
-    ROUTE_ETAG = 16,      /* documents ETag / 304 */
-    ROUTE_NOT_OWNER = 32, /* v0: documents 401 for tickets of another token */
-    ROUTE_USER = 64,      /* signed-in users only: an API key is 403 user_required */
-    ROUTE_TEAMLESS = 128, /* acts on the user, not on a team: Tessera-Team is not needed */
-    ROUTE_LIST = 256,     /* answers {"data":[reply…],"next_cursor"}: api/page.h */
-    ROUTE_UPLOAD = 512,   /* the body is any bytes, streamed to req->upload; RUN_SLOW */
-    ROUTE_NO_IDEM = 1024, /* POST whose answer is not kept (it holds a secret) */
+    ROUTE_PUBLIC = 2,       /* no token, no usage row, not in the rate limit */
+    ROUTE_ARRAY_BODY = 4,   /* req->json is used directly; no body table */
+    ROUTE_IF_MATCH = 8,     /* documents If-Match / 412 */
+    ROUTE_ETAG = 16,        /* documents ETag / 304 */
+    ROUTE_NOT_OWNER = 32,   /* v0: documents 401 for tickets of another token */
+    ROUTE_USER = 64,        /* signed-in users only: an API key is 403 user_required */
+    ROUTE_TEAMLESS = 128,   /* acts on the user, not on a team: Tessera-Team is not needed */
+    ROUTE_LIST = 256,       /* answers {"data":[reply…],"next_cursor"}: api/page.h */
+    ROUTE_UPLOAD = 512,     /* the body is any bytes, streamed to req->upload; RUN_SLOW */
+    ROUTE_NO_IDEM = 1024,   /* POST whose answer is not kept (it holds a secret) */
     ROUTE_CONFLICT = 2048,  /* documents 409 already_exists, conflict, not_configured */
     ROUTE_THROTTLED = 4096, /* public, documents 429 */
     ROUTE_SIGN_IN = 8192,   /* documents 401 invalid_credentials, totp_required */
@@ -116,7 +116,7 @@ struct route {
                                  reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
     const char *body_schema; /* ROUTE_ARRAY_BODY: JSON Schema text of the body */
-    const char *id; /* operationId */
+    const char *id;          /* operationId */
     const char *tag;
     const char *summary;
     const char *doc;

@@ -82,7 +82,7 @@ enum err_code cmd_token_delete(struct cli *c);
 extern const struct option_row options_user_list[], options_user_role[];
 extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
 extern const struct option_row options_token_create[], options_token_regenerate[],
-    options_token_delete[], options_token[], options_json[], options_user_create[], options_config[],
-    options_errors[], options_stats[], options_none[], options_team_create[];
+    options_token_delete[], options_token[], options_json[], options_user_create[],
+    options_config[], options_errors[], options_stats[], options_none[], options_team_create[];
 
 #endif

@@ -33,7 +33,8 @@ enum err_code idem_find(struct ctx *cx, struct db *db, const struct caller *who,
         "SELECT fingerprint, headers, body, status FROM idempotency_keys WHERE team_id = $1 AND "
         "token_id = $2 "
         "AND route = $3 AND idem_key = $4 AND expires_ms > $5",
-        ARGS(VT(who->team_id), VT(caller_subject(who)), VT(i->route), VT(i->key), VI(clock_ms())), out);
+        ARGS(VT(who->team_id), VT(caller_subject(who)), VT(i->route), VT(i->key), VI(clock_ms())),
+        out);
     if (e == ERR_NOT_FOUND)
         return ERR_NONE;
     if (e)

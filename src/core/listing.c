@@ -139,7 +139,8 @@ static enum err_code count_all(struct listing *l, struct db *db, const char *tab
     return e;
 }
 
-static struct val id_value(struct ctx *cx, const struct listing_from *f, struct str id, bool *is_fine)
+static struct val id_value(struct ctx *cx, const struct listing_from *f, struct str id,
+                           bool *is_fine)
 {
     int64_t n = 0;
     (void)cx;

@@ -91,8 +91,8 @@ enum role role_least(uint64_t need)
 
 struct str caller_sees(const struct caller *who)
 {
-    bool is_all = !who->token_id.p ||
-                  (!who->is_own_only && scope_granted(who->scopes, SCOPE(ADMIN_FULL)));
+    bool is_all =
+        !who->token_id.p || (!who->is_own_only && scope_granted(who->scopes, SCOPE(ADMIN_FULL)));
     return is_all ? STR("") : who->token_id;
 }
 

@@ -10,19 +10,30 @@
 
 /* ---- pieces ---- */
 
-enum err_code token_next_rev(struct ctx *cx, struct db *db, int64_t *rev)
+static enum err_code feed(struct ctx *cx, struct db *db, int step, int64_t *rev)
 {
     struct rec_num n;
-    enum err_code e =
-        db_one(cx, db, &rec_num,
-               "UPDATE change_feed SET value = value + 1 WHERE name = 'token' RETURNING value AS n",
-               NO_ARGS, &n);
+    enum err_code e = db_one(
+        cx, db, &rec_num,
+        "UPDATE change_feed SET value = value + $1 WHERE name = 'token' RETURNING value AS n",
+        ARGS(VI(step)), &n);
     if (e == ERR_NOT_FOUND) {
         note(cx, "the change feed of tokens is missing");
         return ctx_fail_plain(cx, ERR_INTERNAL);
     }
     *rev = n.n;
     return e;
+}
+
+static enum err_code token_next_rev(struct ctx *cx, struct db *db, int64_t *rev)
+{
+    return feed(cx, db, 1, rev);
+}
+
+enum err_code token_lock(struct ctx *cx, struct db *db)
+{
+    int64_t rev;
+    return feed(cx, db, 0, &rev);
 }
 
 static void put_time(struct buf *b, int64_t ms)

@@ -88,9 +88,8 @@ enum err_code token_regenerate(struct ctx *cx, struct db *db, struct str team_id
 /* Revoke for ever (tombstone). Usage rows and rollups go too unless keep_usage: in small steps by
  * usage_forget_mark(). */
 enum err_code token_delete(struct ctx *cx, struct db *db, struct str team_id, struct str id);
-/* Locks the feed, and so every token, until the commit, and gives the next rev: the beginning of a
- * change that reads first. Taking it again in the same unit only moves the rev on. */
-enum err_code token_next_rev(struct ctx *cx, struct db *db, int64_t *rev);
+/* Locks every token until the commit: the beginning of a change that reads first. */
+enum err_code token_lock(struct ctx *cx, struct db *db);
 /* Fill what is derived from a row: masked, previous, warnings, expires_soon, status "expired". */
 void token_show(struct ctx *cx, struct token *t, int64_t now_ms);
 

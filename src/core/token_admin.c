@@ -121,10 +121,9 @@ static enum err_code check_rev(struct ctx *cx, const struct token *t,
 static enum err_code begin(struct ctx *cx, struct db *db, const struct caller *who, struct str *id,
                            struct token *before)
 {
-    int64_t rev;
     enum err_code e = path_id(cx, "api_key_id", id);
     if (!e)
-        e = token_next_rev(cx, db, &rev);
+        e = token_lock(cx, db);
     return e ? e : token_get(cx, db, who->team_id, *id, before);
 }
 

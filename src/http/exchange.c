@@ -289,8 +289,8 @@ static int64_t body_time_s(const struct exchange *x)
 {
     int64_t base = x->srv->conf->body_timeout_s, length = 0;
     if (x->rq.route && x->rq.route->flags & ROUTE_UPLOAD)
-        length = x->in.n_length && str_to_i64(x->in.content_length, &length) ? length
-                                                                             : upload_max(x);
+        length =
+            x->in.n_length && str_to_i64(x->in.content_length, &length) ? length : upload_max(x);
     return base + length / SLOWEST_BYTES_S;
 }
 

@@ -55,7 +55,7 @@ struct exchange {
     struct req rq;
     struct reply rp;
     struct buf body;
-    struct spool *upload; /* ROUTE_UPLOAD: the body so far */
+    struct spool *upload;    /* ROUTE_UPLOAD: the body so far */
     struct identity_ask ask; /* person.c */
     bool names_slug;         /* a key came with the slug of a team: is it its own? */
     struct jwt_claims claims;

@@ -12,8 +12,7 @@
 static bool bearer_jwt(const struct exchange *x, struct str *token)
 {
     struct str header = x->in.authorization;
-    if (!x->srv->app->jwt || header.n < 8 ||
-        !str_eq_nocase(str_sub(header, 0, 7), STR("Bearer ")))
+    if (!x->srv->app->jwt || header.n < 8 || !str_eq_nocase(str_sub(header, 0, 7), STR("Bearer ")))
         return false;
     *token = str_trim(str_sub(header, 7, header.n - 7));
     return jwt_is_like(*token);
@@ -54,9 +53,9 @@ static enum err_code slug_of_key(struct ctx *cx, struct db *db, const struct exc
 {
     struct rec_num found;
     caller_scope(db, &x->rq.caller);
-    enum err_code e = db_one(cx, db, &rec_num,
-                             "SELECT 1 AS n FROM team WHERE id = $1 AND slug = $2",
-                             ARGS(VT(x->rq.caller.team_id), VT(x->in.team)), &found);
+    enum err_code e =
+        db_one(cx, db, &rec_num, "SELECT 1 AS n FROM team WHERE id = $1 AND slug = $2",
+               ARGS(VT(x->rq.caller.team_id), VT(x->in.team)), &found);
     return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "This key has no such team") : e;
 }
 
@@ -65,8 +64,8 @@ static enum err_code resolve_unit(struct ctx *cx, struct db *db, void *arg)
     struct exchange *x = arg;
     if (x->names_slug)
         return slug_of_key(cx, db, x);
-    x->rq.caller = (struct caller){ .ip = x->event.ip,
-                                    .agent = x->event.agent.p ? x->event.agent : STR("") };
+    x->rq.caller =
+        (struct caller){ .ip = x->event.ip, .agent = x->event.agent.p ? x->event.agent : STR("") };
     x->ask.wants_write = false;
     return identity_resolve(cx, db, &x->ask, &x->rq.caller);
 }

@@ -381,6 +381,6 @@ def test_removed_contents_are_swept_when_the_server_starts_again(start_server, t
     server.stop()
     server.start()
 
-    wait_until(lambda: len(objects(server)) == 1, 5, "the removed object is swept")
-    assert rows(server, "SELECT count(*) FROM blob_loose") == [(0,)]
+    wait_until(lambda: rows(server, "SELECT count(*) FROM blob_loose") == [(0,)], 5, "a sweep")
+    assert len(objects(server)) == 1
     assert content(Api(server, api.token), kept).content == b"kept"

@@ -3,6 +3,7 @@
 The codes are computed by harness/totp.py, not by the server.
 """
 
+import base64
 import re
 from urllib.parse import parse_qs, urlsplit
 

@@ -4,6 +4,7 @@ To cover a new one: a row in CHANGES.
 """
 
 import hashlib
+import re
 import time
 import uuid
 
@@ -56,8 +57,9 @@ def key(w):
 
 def disabled_key(w):
     words = key(w)
-    words["rev"] = w.post(f"/v1/api-keys/{words['id']}/disable") and truth.value(
-        w.server, "SELECT rev FROM integration_tokens WHERE id = ?", words["id"])
+    w.post(f"/v1/api-keys/{words['id']}/disable")
+    words["rev"] = truth.value(w.server, "SELECT rev FROM integration_tokens WHERE id = ?",
+                               words["id"])
     return words
 
 
@@ -156,7 +158,7 @@ def with_totp(w):
 def invited(w):
     """A user with a link that sets the first password."""
     reply = w.post("/v1/users", {"email": unique() + "@x.org", "role": "agent"})
-    return {"id": reply["id"], "token": reply["reset_url"].split("token=")[-1],
+    return {"id": reply["id"], "token": re.split("[=#/]", reply["invite_url"])[-1],
             "api": Api(w.server, check=False)}
 
 

@@ -59,7 +59,7 @@ static enum err_code read_ids(struct merge *m, const struct contact_merge *in)
 static enum err_code take(struct merge *m, struct str id, struct contact *out)
 {
     enum err_code e = db_one(m->cx, m->db, &rec_contact,
-                             "UPDATE contact SET version = version + 1 WHERE team_id = $1 AND "
+                             "UPDATE contact SET version = version WHERE team_id = $1 AND "
                              "id = $2 AND deleted_ms IS NULL RETURNING " CONTACT_COLUMNS(""),
                              ARGS(VT(m->who->team_id), VT(id)), out);
     bool is_target = str_eq(id, m->target_id);
@@ -249,7 +249,7 @@ enum err_code contact_merge(struct ctx *cx, struct db *db, const struct caller *
     e = read_ids(m, in);
     if (!e)
         e = take_all(m);
-    if (!e && m->target.version != seen.version + 1)
+    if (!e && m->target.version != seen.version)
         e = fail(cx, CONFLICT, "The contact was changed by another request; read it again");
     if (!e)
         e = work_out(m, in, &now);

@@ -73,8 +73,8 @@ struct report_def {
  * now_ms: what relative times in filters count from. */
 enum err_code report_def_parse(struct ctx *cx, struct str json, const char *prefix, int64_t now_ms,
                                struct report_def *out);
-/* RFC 3339, "now", or "-30d". INVALID_FIELD names `path`. STR_NONE is no bound. */
-enum err_code report_when_parse(struct ctx *cx, struct str text, struct str path,
+/* RFC 3339, "now", or "-30d". INVALID_FIELD names `where`. STR_NONE is no bound. */
+enum err_code report_when_parse(struct ctx *cx, struct str text, struct str where,
                                 struct report_when *out);
 int64_t report_when_ms(const struct report_when *w, int64_t now_ms);
 

@@ -193,6 +193,7 @@ static int add_measure(struct report_sql *q, const struct report_measure *m)
     struct report_plan *p = q->p;
     const char *sql = m->field ? m->field->sql : "";
     int at;
+    BUG_IF(!m->field && m->agg != AGG_COUNT);
     switch (m->agg) {
     case AGG_COUNT: return add_number(q, NUMBER_ADD, "", p->def->source->count, "");
     case AGG_COUNT_DISTINCT:
