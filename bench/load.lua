@@ -2,6 +2,8 @@
 --   create   POST one constant ticket
 --   get      GET the tickets whose ids stand in the file IDS, one a line, in turn
 --   post     POST to the path that the first line of the file IDS names the body of its second line
+--   paced    as post, but each connection waits before each request: HOLD_MS on average, evenly
+--            spread from 0 to its double. Latency at a rate below what the machine can give.
 --   paths    GET the paths in the file IDS, one a line, in turn
 --
 -- In mode create each connection waits HOLD_MS before its first request. Node accepts one
@@ -49,6 +51,12 @@ local function post_file(file)
     wrk.headers["Content-Type"] = "application/json"
 end
 
+local function pace(hold_ms)
+    function delay()
+        return math.random(0, 2 * hold_ms)
+    end
+end
+
 local function get_paths(file)
     local requests, turn = {}, 0
     for path in io.lines(file) do
@@ -66,6 +74,9 @@ function init(args)
         post_tickets(tonumber(args[3]), tonumber(args[4]))
     elseif args[1] == "post" then
         post_file(args[5])
+    elseif args[1] == "paced" then
+        post_file(args[5])
+        pace(tonumber(args[4]))
     elseif args[1] == "paths" then
         get_paths(args[5])
     else

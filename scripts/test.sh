@@ -19,7 +19,7 @@ unit() {
 
 api() {
     # shellcheck disable=SC2086 # PYTEST_ARGS holds words
-    TESSERA_BIN=$(pwd)/$build/tessera timeout --foreground -s INT -k 30 900 \
+    TESSERA_SEEN=$results/seen TESSERA_BIN=$(pwd)/$build/tessera timeout --foreground -s INT -k 30 900 \
         /usr/bin/python3 -m pytest tests/api -n 2 -q --tb=short --maxfail=100 --backend both \
         -p no:cacheprovider \
         --junit-xml "$results/api.xml" ${PYTEST_ARGS:-}
@@ -27,4 +27,6 @@ api() {
 
 suite "unit tests" unit
 suite "API tests on SQLite and PostgreSQL" api
+[ -n "${PYTEST_ARGS:-}" ] ||
+    step "every documented reply was seen" scripts/check_seen.py docs/openapi.json "$results/seen"
 results_end

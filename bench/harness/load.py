@@ -26,12 +26,12 @@ def wrk_threads():
     return max(1, (os.cpu_count() or 1) // 2)
 
 
-def wrk(session, mode, connections, seconds, ids_file="-"):
+def wrk(session, mode, connections, seconds, ids_file="-", hold_ms=HOLD_MS):
     threads = min(wrk_threads(), connections)
     connections -= connections % threads
     out = proc.run(["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s",
                     f"--timeout={CLIENT_TIMEOUT_S}s", "-s", SCRIPT, session.base, "--", mode,
-                    session.token, str(connections // threads), str(HOLD_MS), ids_file],
+                    session.token, str(connections // threads), str(hold_ms), ids_file],
                    timeout=seconds + 120)
     line = next((x for x in out.splitlines() if x.startswith("RESULT ")), None)
     if line is None:

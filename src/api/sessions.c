@@ -151,7 +151,7 @@ static enum err_code sign_out(struct ctx *cx, struct req *rq, struct db *db, str
 static const struct route routes[] = {
     { .method = "POST",
       .path = "/v1/sessions",
-      .flags = ROUTE_PUBLIC | ROUTE_THROTTLED | ROUTE_SIGN_IN,
+      .flags = ROUTE_PUBLIC | ROUTE_THROTTLED | ROUTE_SIGN_IN | ROUTE_CONFLICT,
       .run = RUN_SLOW,
       .status = 201,
       .body = &rec_sign_in,

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from harness import truth
 from harness.client import Api, assert_problem
 from harness.outside import (AUDIENCE, ISSUER, SECRET, TEAM_DEFAULT, address, claims, settings,
                              signed, user_created)
@@ -123,6 +124,9 @@ def test_a_verified_address_links_to_the_user_who_has_it(hs_server):
 
     assert [t["role"] for t in reply.json()["data"]] == ["admin"]
     assert teams(hs_server, signed(sub=subject)).status_code == 200
+    told = truth.rows(hs_server, "SELECT ip, agent FROM audit_log WHERE actor_name = ? AND "
+                                 "action = 'user.identity_link'", email)
+    assert [ip for ip, _ in told] == ["127.0.0.1"] and "python" in told[0][1]
 
 
 @pytest.mark.parametrize("more", [

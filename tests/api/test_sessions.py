@@ -612,12 +612,12 @@ def test_unknown_accounts_are_counted_alike(strict):
 
 def test_success_starts_the_count_anew(strict):
     made = create_user(strict)
-    right, wrong = Person(strict, made["email"]), stranger(strict, made["email"])
+    wrong = stranger(strict, made["email"])
 
     for _ in range(3):
         for _ in range(2):
             assert attempt(wrong, "192.0.2.1").status_code == 401
-        assert attempt(right, "192.0.2.1").status_code == 201
+        assert attempt(Person(strict, made["email"]), "192.0.2.1").status_code == 201
 
 
 def test_a_v6_network_is_one_address(strict):
@@ -646,6 +646,19 @@ def test_strangers_do_not_lock_the_owner_out(strict):
 
     assert attempt(Person(strict, made["email"]), "198.51.100.2").status_code == 429
     assert attempt(owner, "198.51.100.2").status_code == 201            # the known browser
+
+
+def test_strangers_behind_the_same_address_do_not_lock_the_owner_out(strict):
+    made = create_user(strict)
+    owner, guesser = Person(strict, made["email"]), stranger(strict, made["email"])
+    assert attempt(owner, "192.0.2.77").status_code == 201              # leaves a device cookie
+    assert [attempt(guesser, "192.0.2.77").status_code for _ in range(4)] == [401] * 3 + [429]
+
+    assert attempt(owner, "192.0.2.77").status_code == 201
+    owner.password, right = WRONG, owner.password
+    assert [attempt(owner, "192.0.2.77").status_code for _ in range(4)] == [401] * 3 + [429]
+    owner.password = right
+    assert attempt(owner, "192.0.2.78").status_code == 429              # it is the browser's own
 
 
 @pytest.mark.parametrize("forge", [

@@ -59,10 +59,12 @@ static enum err_code by_session(struct ctx *cx, struct db *db, const struct iden
 }
 
 static enum err_code by_claims(struct ctx *cx, struct db *db, struct identity_ask *ask,
-                               struct proof *out)
+                               const struct caller *who, struct proof *out)
 {
     struct outside_ask outside = { .claims = ask->claims,
                                    .jwt_role = ask->jwt_role,
+                                   .ip = who->ip,
+                                   .agent = who->agent,
                                    .may_write = ask->may_write };
     struct str user_id = STR_NONE;
     enum err_code e = outside_user(cx, db, &outside, &user_id);
@@ -125,7 +127,7 @@ enum err_code identity_resolve(struct ctx *cx, struct db *db, struct identity_as
     struct place place = { .team_id = STR_NONE };
     ask->wants_write = false;
     enum err_code e =
-        ask->claims ? by_claims(cx, db, ask, &proof) : by_session(cx, db, ask, &proof);
+        ask->claims ? by_claims(cx, db, ask, who, &proof) : by_session(cx, db, ask, &proof);
     if (e || ask->wants_write)
         return e;
     e = ask->team.n ? in_named_team(cx, db, proof.user_id, ask->team, &place)

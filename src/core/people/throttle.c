@@ -178,7 +178,10 @@ static bool device_is_known(const struct throttle *t, struct arena *a, const str
 
 /* ---- attempts ---- */
 
-static void names_of(const struct throttle *t, const struct attempt *a, struct name out[NAMES_MAX])
+/* What an attempt counts for: a browser that has signed in to this account before for itself alone,
+ * whoever else fails, and from wherever; a stranger for the pair, the address and the account.
+ * Returns how many. */
+static int names_of(const struct throttle *t, const struct attempt *a, struct name out[NAMES_MAX])
 {
     struct arena arena;
     struct ip net;
@@ -186,18 +189,22 @@ static void names_of(const struct throttle *t, const struct attempt *a, struct n
     arena_init(&arena, 16384);
     bool is_known = device_is_known(t, &arena, a);
     arena_done(&arena);
+    if (is_known) {
+        out[0] = name_of(t, "device", a->account, a->device);
+        return 1;
+    }
     out[0] = name_of(t, "account and address", a->account, ip);
     out[1] = name_of(t, "address", ip, STR(""));
-    out[2] = is_known ? name_of(t, "device", a->account, a->device)
-                      : name_of(t, "account", a->account, STR(""));
+    out[2] = name_of(t, "account", a->account, STR(""));
     out[1].limit = out[2].limit = t->limit * THROTTLE_WIDE;
+    return NAMES_MAX;
 }
 
 enum err_code throttle_enter(struct ctx *cx, struct throttle *t, const struct attempt *a)
 {
     struct name names[NAMES_MAX];
-    names_of(t, a, names);
-    for (int i = 0; i < NAMES_MAX; i++) {
+    int n = names_of(t, a, names);
+    for (int i = 0; i < n; i++) {
         int64_t wait_s = count(t, &names[i], 1);
         if (!wait_s)
             continue;
@@ -213,17 +220,17 @@ enum err_code throttle_enter(struct ctx *cx, struct throttle *t, const struct at
 void throttle_pass(struct throttle *t, const struct attempt *a)
 {
     struct name names[NAMES_MAX];
-    names_of(t, a, names);
+    int n = names_of(t, a, names);
     forget(t, &names[0]);
-    count(t, &names[1], -1);
-    count(t, &names[2], -1);
+    for (int i = 1; i < n; i++)
+        count(t, &names[i], -1);
 }
 
 void throttle_undo(struct throttle *t, const struct attempt *a)
 {
     struct name names[NAMES_MAX];
-    names_of(t, a, names);
-    for (int i = 0; i < NAMES_MAX; i++)
+    int n = names_of(t, a, names);
+    for (int i = 0; i < n; i++)
         count(t, &names[i], -1);
 }
 

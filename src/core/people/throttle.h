@@ -3,8 +3,8 @@
  * An attempt is counted before it is judged and taken back when it was right, so that many at once
  * get no further than one after another. Three counts bound it: the account from one address, the
  * address over all accounts (ten times as many), and the account over all addresses (ten times as
- * many). The last would let a stranger lock the owner out, so a browser that has signed in to the
- * account before (it holds a signed device cookie) has a count of its own instead.
+ * many). They would let strangers lock the owner out, so a browser that has signed in to the
+ * account before (it holds a signed device cookie) has a count of its own instead of all three.
  *
  * Counts live 15 minutes from their first failure, in a table of fixed size; when it is crowded the
  * smallest count is forgotten. Names are kept as keyed hashes. Any thread. */
@@ -31,7 +31,8 @@ struct attempt {
 };
 /* Counts it. RATE_LIMITED with retry_after_s when a count is full (and then counts nothing). */
 enum err_code throttle_enter(struct ctx *cx, struct throttle *t, const struct attempt *a);
-/* It was right: the account starts at zero from this address, the other counts lose this attempt. */
+/* It was right: the account starts at zero from this address or browser, the other counts lose this
+ * attempt. */
 void throttle_pass(struct throttle *t, const struct attempt *a);
 /* It was not judged (a code is asked for first, the store is down): the counts lose it. */
 void throttle_undo(struct throttle *t, const struct attempt *a);
