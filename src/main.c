@@ -54,16 +54,28 @@ const struct command commands[] = {
     { 0 },
 };
 
-static void usage(FILE *to)
+static void usage_of(FILE *to, const struct command *c)
 {
+    fprintf(to, "  %s%s%-*s %s\n", c->name, *c->words ? " " : "", (int)(24 - strlen(c->name)),
+            c->words, c->doc);
+    for (const struct option_row *o = c->options; o->name; o++)
+        fprintf(to, "      --%s%-*s %s\n", o->name, (int)(20 - strlen(o->name)),
+                o->is_flag ? "" : " VALUE", o->doc);
+}
+
+/* Of the commands whose first word is `group`; STR_NONE or no such word: of all. */
+static void usage(FILE *to, struct str group)
+{
+    bool has_group = false;
     fputs("usage: tessera COMMAND [--setting VALUE …] [options]\n\n", to);
-    for (const struct command *c = commands; c->name; c++) {
-        fprintf(to, "  %s%s%-*s %s\n", c->name, *c->words ? " " : "", (int)(24 - strlen(c->name)),
-                c->words, c->doc);
-        for (const struct option_row *o = c->options; o->name; o++)
-            fprintf(to, "      --%s%-*s %s\n", o->name, (int)(20 - strlen(o->name)),
-                    o->is_flag ? "" : " VALUE", o->doc);
-    }
+    for (int pass = 0; pass < 2 && !has_group; pass++)
+        for (const struct command *c = commands; c->name; c++) {
+            struct str name = str_of(c->name);
+            if (pass || str_eq(str_cut(&name, ' '), group)) {
+                usage_of(to, c);
+                has_group = true;
+            }
+        }
     fputs("\nSettings come from --config FILE, TESSERA_* and flags; see `tessera config "
           "--explain`.\n",
           to);
@@ -172,7 +184,7 @@ static int run(struct cli *c)
     if (!e) {
         running = find_command(argc, argv, &used);
         if (!running) {
-            usage(stderr);
+            usage(stderr, argc > 1 ? str_of(argv[1]) : STR_NONE);
             return 2;
         }
         e = parse_words(c, running, argc, argv, used + 1);
@@ -187,14 +199,21 @@ static int run(struct cli *c)
     return e == ERR_NONE ? 0 : e == ERR_USAGE ? 2 : 1;
 }
 
+static bool asks_help(int argc, char **argv)
+{
+    bool found = argc > 1 && !strcmp(argv[1], "help");
+    for (int i = 1; i < argc; i++)
+        found |= !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h");
+    return found;
+}
+
 int main(int argc, char **argv)
 {
     struct ctx cx;
     enum conf_source sources[128];
     struct cli c = { .cx = &cx, .sources = sources };
-    if (argc > 1 &&
-        (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h"))) {
-        usage(stdout);
+    if (asks_help(argc, argv)) {
+        usage(stdout, str_of(argv[!strcmp(argv[1], "help") && argc > 2 ? 2 : 1]));
         return 0;
     }
     ctx_init(&cx, CTX_CAP_DEFAULT);

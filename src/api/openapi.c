@@ -146,7 +146,7 @@ static void put_parameters(struct buf *b, const struct route *r)
         const struct field *f = &r->query->fields[i];
         put_parameter(b, f->name, "query", f->flags & F_REQUIRED, f->doc, f);
     }
-    if (is_for_users(r) && !(r->flags & ROUTE_TEAMLESS))
+    if (is_for_users(r))
         put_parameter(b, "Tessera-Team", "header", false,
                       "Team (id or slug) of a signed-in user who is in several", NULL);
     if (route_keeps_answer(r))
@@ -230,9 +230,11 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_TOO_LARGE:
     case ERR_INTERNAL: return true;
     case ERR_INVALID_JSON:
-    case ERR_MISSING_FIELD:
+    case ERR_MISSING_FIELD: return has_body && !(r->flags & ROUTE_UPLOAD);
     case ERR_INVALID_FIELD: return has_body;
-    case ERR_INVALID_PARAMETER: return !is_v0 || has_id;
+    case ERR_INVALID_PARAMETER: /* guard_query; ids are judged by the handlers */
+        return r->query || !(r->flags & (ROUTE_V0 | ROUTE_PUBLIC)) ||
+               (has_id && !(r->flags & ROUTE_PUBLIC));
     case ERR_MISSING_TOKEN:
     case ERR_INVALID_TOKEN:
     case ERR_VALIDATION_FAILED: return !(r->flags & ROUTE_PUBLIC);

@@ -3,6 +3,7 @@
  * Start: database, migrations, usage recovery, token directory, limits from this hour's usage,
  * writers, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP:
  * certificates, database of countries and log level again. */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -398,6 +399,7 @@ enum err_code cmd_serve(struct cli *c)
     if (!e)
         e = start_http(&s);
     if (!e) {
+        malloc_trim(0); /* what only the start needed */
         log_info(NULL, "serve.listening", KVS("address", server_address(s.server)),
                  KVC("version", TESSERA_VERSION),
                  KVC("database", store_is_postgres(s.store) ? "postgresql" : "sqlite"));

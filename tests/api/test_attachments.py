@@ -158,6 +158,22 @@ def test_without_a_place_the_answer_is_409(start_server):
     assert_problem(attach(api, api.create_v1()["id"]), 409, "not_configured")
 
 
+@pytest.mark.only_backend("postgres")           # beside SQLite there is always a place
+def test_a_place_that_was_taken_away_is_409_and_loses_nothing(start_server, tmp_path):
+    server = start_server({"TESSERA_ATTACHMENT_DIR": str(tmp_path)})
+    api = Api(server, server.new_token()["token"])
+    made = attached(api, api.create_v1()["id"], b"kept")
+    for place, status in (("", 409), (str(tmp_path), 200)):
+        server.stop()
+        server.env["TESSERA_ATTACHMENT_DIR"] = place
+        server.start()
+
+        reply = content(Api(server, api.token), made)
+
+        assert reply.status_code == status, (place, reply.text)
+    assert reply.content == b"kept"
+
+
 @pytest.mark.only_backend("sqlite")
 def test_without_a_setting_the_place_is_beside_the_database(fresh_server):
     api = Api(fresh_server, fresh_server.new_token()["token"])

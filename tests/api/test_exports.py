@@ -365,6 +365,10 @@ def test_five_at_once_then_conflict_and_a_delete_stops_one(loaded):
     jobs = [start(api, source="contacts", format="xlsx") for _ in range(5)]
 
     assert_problem(api.post("/v1/exports", {"source": "tickets", "format": "csv"}), 409, "conflict")
+    report = api.post("/v1/reports", {"name": "n", "definition": {
+        "source": "tickets", "measures": [{"name": "n", "op": "count"}]}}).json()
+    reply = api.post(f"/v1/reports/{report['id']}/export", {"format": "csv"})
+    assert_problem(reply, 409, "conflict")
     assert_problem(api.get(f"/v1/exports/{jobs[4]['id']}/file"), 409, "conflict")
     for job in jobs[:0:-1]:
         assert api.delete(f"/v1/exports/{job['id']}").status_code == 204

@@ -320,6 +320,25 @@ def test_user_create_takes_no_password_from_the_command_line(server):
                       "visible to all").returncode == 2
 
 
+# --- help ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [("token", "--help"), ("token", "create", "-h"), ("help", "token")])
+def test_help_names_the_commands_of_the_first_word_only(server, args):
+    done = server.run(*args)
+
+    assert done.returncode == 0 and not done.stderr
+    assert "  token create " in done.stdout and "--expires-in VALUE" in done.stdout
+    assert "  serve " not in done.stdout and "  user " not in done.stdout
+
+
+def test_a_word_that_is_no_command_ends_with_2_and_the_whole_list(server):
+    done = server.run("tokens", "list")
+
+    assert done.returncode == 2 and not done.stdout
+    assert "  token list " in done.stderr and "  serve " in done.stderr
+
+
 # --- audit ---------------------------------------------------------------------------------------
 
 

@@ -143,6 +143,8 @@ def test_another_master_key_does_not_open_the_secret(start_server):
     reply = person.post("/v1/me/recovery-codes", {"code": code_at(secret, now_step())})
 
     assert_problem(reply, 409, "not_configured")
+    reply = sign_in(server, person, totp_code=code_at(secret, now_step()))
+    assert_problem(reply, 409, "not_configured")
     assert "seal.other_master_key" in server.log_text()
 
 

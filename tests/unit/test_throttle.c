@@ -116,12 +116,11 @@ static void test_an_account_is_bounded_over_all_addresses_but_not_for_its_browse
 
 static void test_a_stolen_device_cookie_has_a_limit_of_its_own(void **state)
 {
-    char ip[] = "192.0.2.100";
+    char ip[] = "192.0.2.10";
     (void)state;
     struct str device = throttle_device(t, &cx.arena, STR("a@b"));
-    for (int i = 0; i < LIMIT * THROTTLE_WIDE; i++) {
-        ip[9] = (char)('0' + i / 10);
-        ip[10] = (char)('0' + i % 10);
+    for (int i = 0; i < LIMIT; i++) {
+        ip[9] = (char)('0' + i);
         assert_true(enter("a@b", ip, device));
     }
     assert_false(enter("a@b", "198.51.100.1", device));

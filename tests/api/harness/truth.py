@@ -40,6 +40,23 @@ def execute(server, statement, *args):
         conn.commit()
 
 
+@contextlib.contextmanager
+def kept_answers_locked(server):
+    """Meanwhile no answer can be kept for its Idempotency-Key, so a request with one cannot end.
+    Less than the two seconds after which the server gives up waiting."""
+    if server.backend == "sqlite":
+        with contextlib.closing(sqlite3.connect(server.db_path, isolation_level=None)) as conn:
+            conn.execute("BEGIN IMMEDIATE")
+            yield
+            conn.execute("ROLLBACK")
+        return
+    with contextlib.closing(server.database.connect_admin()) as conn, conn.cursor() as cur:
+        cur.execute("BEGIN")
+        cur.execute("LOCK TABLE idempotency_keys IN ACCESS EXCLUSIVE MODE")
+        yield
+        cur.execute("ROLLBACK")
+
+
 def ticket_ids(server):
     """The ids of all tickets, deleted ones included."""
     return {row[0] for row in rows(server, "SELECT id FROM tickets")}

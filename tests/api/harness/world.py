@@ -165,11 +165,11 @@ BODIES = {
     ("POST", "/v1/projects"): lambda w: {"key": "P" + uuid.uuid4().hex[:8].upper(), "name": "x"},
     ("POST", "/v1/tickets/{ticket_id}/assign"): lambda w: {"assignee_id": w.id_of("agent_id")},
     ("POST", "/v1/tickets/{ticket_id}/watchers"): lambda w: {"kind": "contact",
-                                                             "id": w.id_of("contact_id")},
+                                                             "id": MAKERS["contact_id"](w)},
     ("POST", "/v1/reports"): lambda w: {"name": "x", "definition": REPORT},
     ("POST", "/v1/reports/execute"): lambda w: {"definition": REPORT},
     ("POST", "/v1/reports/{report_id}/schedules"): lambda w: SCHEDULE,
-    ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [w.id_of("contact_id")]},
+    ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [MAKERS["contact_id"](w)]},
 }
 
 
