@@ -39,12 +39,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
     enum err_code e = agent_get(cx, db, &rq->caller, rq->params[0], &a);
     if (e)
         return e;
-    if (etag_matches(rq, a.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, a.version);
-        return ERR_NONE;
-    }
-    put_agent(cx, rp, &a);
+    if (!etag_unchanged(cx, rq, rp, a.version))
+        put_agent(cx, rp, &a);
     return ERR_NONE;
 }
 

@@ -66,11 +66,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
         return e;
     if (!str_eq_nocase(c.id, rq->params[0]))
         reply_header(rp, "Content-Location", path_of(cx, &c));
-    else if (etag_matches(rq, c.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, c.version);
+    else if (etag_unchanged(cx, rq, rp, c.version))
         return ERR_NONE;
-    }
     put_contact(cx, rp, &c);
     return ERR_NONE;
 }

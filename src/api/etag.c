@@ -29,14 +29,17 @@ void etag_if_match(const struct req *rq, struct versions *out)
     }
 }
 
-bool etag_matches(const struct req *rq, int64_t version)
+bool etag_unchanged(struct ctx *cx, const struct req *rq, struct reply *rp, int64_t version)
 {
     struct str rest = rq->if_none_match;
     int64_t v;
     while (rest.p && rest.n) {
         struct str one = str_cut(&rest, ',');
-        if (str_eq(str_trim(one), STR("*")) || (tag_version(one, true, &v) && v == version))
+        if (str_eq(str_trim(one), STR("*")) || (tag_version(one, true, &v) && v == version)) {
+            rp->status = 304;
+            etag_put(cx, rp, version);
             return true;
+        }
     }
     return false;
 }

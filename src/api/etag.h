@@ -9,7 +9,7 @@ void etag_put(struct ctx *cx, struct reply *rp, int64_t version);
 /* The versions that If-Match allows: any when it is absent or "*"; tags that are not ours match
  * nothing. */
 void etag_if_match(const struct req *rq, struct versions *out);
-/* True when If-None-Match names this version (the answer is then 304). */
-bool etag_matches(const struct req *rq, int64_t version);
+/* When If-None-Match names this version: makes the answer 304 and says true. */
+bool etag_unchanged(struct ctx *cx, const struct req *rq, struct reply *rp, int64_t version);
 
 #endif

@@ -39,12 +39,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
     enum err_code e = project_get(cx, db, &rq->caller, rq->params[0], &p);
     if (e)
         return e;
-    if (etag_matches(rq, p.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, p.version);
-        return ERR_NONE;
-    }
-    put_project(cx, rp, &p);
+    if (!etag_unchanged(cx, rq, rp, p.version))
+        put_project(cx, rp, &p);
     return ERR_NONE;
 }
 

@@ -46,12 +46,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
     enum err_code e = report_get(cx, db, &rq->caller, rq->params[0], &r);
     if (e)
         return e;
-    if (etag_matches(rq, r.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, r.version);
-        return ERR_NONE;
-    }
-    put_report(cx, rp, &r);
+    if (!etag_unchanged(cx, rq, rp, r.version))
+        put_report(cx, rp, &r);
     return ERR_NONE;
 }
 

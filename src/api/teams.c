@@ -40,12 +40,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
     enum err_code e = team_get(cx, db, &rq->caller, rq->params[0], &t);
     if (e)
         return e;
-    if (etag_matches(rq, t.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, t.version);
-        return ERR_NONE;
-    }
-    put_team(cx, rp, &t);
+    if (!etag_unchanged(cx, rq, rp, t.version))
+        put_team(cx, rp, &t);
     return ERR_NONE;
 }
 

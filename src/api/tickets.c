@@ -41,12 +41,8 @@ static enum err_code get(struct ctx *cx, struct req *rq, struct db *db, struct r
     enum err_code e = ticket_get(cx, db, &rq->caller, rq->params[0], &t);
     if (e)
         return e;
-    if (etag_matches(rq, t.version)) {
-        rp->status = 304;
-        etag_put(cx, rp, t.version);
-        return ERR_NONE;
-    }
-    put_ticket(cx, rp, &t);
+    if (!etag_unchanged(cx, rq, rp, t.version))
+        put_ticket(cx, rp, &t);
     return ERR_NONE;
 }
 
@@ -61,8 +57,11 @@ static enum err_code update(struct ctx *cx, struct req *rq, struct db *db, struc
     return e;
 }
 
-static enum err_code delete (struct ctx *cx, struct req *rq, struct db *db, struct reply *rp) {
-    (void)rp; struct versions allowed; etag_if_match(rq, &allowed);
+static enum err_code drop(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
+{
+    (void)rp;
+    struct versions allowed;
+    etag_if_match(rq, &allowed);
     return ticket_delete(cx, db, &rq->caller, rq->params[0], &allowed);
 }
 
@@ -164,7 +163,7 @@ static const struct route routes[] = {
       .flags = ROUTE_IF_MATCH,
       .run = RUN_WRITE,
       .status = 204,
-      .handler = delete,
+      .handler = drop,
       .id = "deleteTicket",
       .tag = TAG,
       .summary = "Delete a ticket",

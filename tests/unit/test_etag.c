@@ -69,12 +69,18 @@ static void test_if_none_match_is_a_list_of_weak_or_strong_tags(void **state)
                   { ",,\"v3\",", true },  { "v3", false },
                   { "\"v1\" * ", false }, { "\"a\",*", true } };
 
+    struct ctx cx;
     (void)state;
+    ctx_init(&cx, 65536);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct req rq = { .if_none_match = str_of(cases[i].text) };
+        struct reply rp = { .status = 200 };
 
-        assert_int_equal(etag_matches(&rq, 3), cases[i].is_match);
+        assert_int_equal(etag_unchanged(&cx, &rq, &rp, 3), cases[i].is_match);
+        assert_int_equal(rp.status, cases[i].is_match ? 304 : 200);
+        assert_int_equal(rp.n_headers, cases[i].is_match);
     }
+    ctx_done(&cx);
 }
 
 static void test_what_is_put_matches(void **state)
@@ -93,8 +99,8 @@ static void test_what_is_put_matches(void **state)
     etag_if_match(&rq, &allowed);
     assert_int_equal(allowed.n, 1);
     assert_int_equal(allowed.v[0], 42);
-    assert_true(etag_matches(&rq, 42));
-    assert_false(etag_matches(&rq, 41));
+    assert_false(etag_unchanged(&cx, &rq, &rp, 41));
+    assert_true(etag_unchanged(&cx, &rq, &rp, 42));
     ctx_done(&cx);
 }
 
