@@ -26,6 +26,7 @@
 #include "../core/report/export.h"
 #include "../core/seal.h"
 #include "../core/token_admin.h"
+#include "../core/token_settle.h"
 #include "../http/server.h"
 #include "cli.h"
 
@@ -38,6 +39,7 @@ struct serve {
     struct geo *geo;
     struct usage *usage;
     struct token_dir *tokens;
+    struct token_settle *settle;
     struct server *server;
     struct jwt *jwt;
     struct blobs *blobs;
@@ -110,13 +112,6 @@ static enum err_code first_run(struct serve *s, struct first *f)
 }
 
 /* ---- start and stop ---- */
-
-static void preload(void *arg, struct str token_id, int64_t count)
-{
-    struct serve *s = arg;
-    int64_t now = clock_ms();
-    token_dir_preload(s->tokens, token_id, now - now % HOUR_MS, count);
-}
 
 static enum err_code open_jwt(struct serve *s)
 {
@@ -192,7 +187,6 @@ static enum err_code start_data(struct serve *s)
     const struct conf *conf = &s->c->conf;
     struct store_conf sc = { conf->database, conf->pg_writers, conf->pg_readers, conf->queue_max };
     int applied = 0;
-    int64_t now = clock_ms();
     audit_setup(conf->master_key);
     seal_setup(conf->master_key);
     s->throttle = throttle_open(conf->master_key, conf->sign_in_limit);
@@ -214,7 +208,7 @@ static enum err_code start_data(struct serve *s)
     if (!e)
         e = token_dir_open(cx, s->store, conf->bad_token_limit, &s->tokens);
     if (!e)
-        e = usage_hour_counts(cx, s->usage, now - now % HOUR_MS, preload, s);
+        e = token_settle_open(cx, s->tokens, s->usage, store_is_postgres(s->store), &s->settle);
     return e;
 }
 
@@ -226,6 +220,8 @@ static enum err_code start_threads(struct serve *s)
         e = usage_start(cx, s->usage);
     if (!e)
         e = token_dir_start(cx, s->tokens);
+    if (!e)
+        e = token_settle_start(cx, s->settle);
     if (!e)
         e = exports_start(cx, s->exports);
     if (!e)
@@ -285,6 +281,7 @@ static void stop_all(struct serve *s)
     mailer_close(s->mailer);
     sweep_sessions(s);
     throttle_close(s->throttle);
+    token_settle_close(s->settle);
     token_dir_close(s->tokens);
     if (s->usage)
         usage_stop(s->usage);

@@ -7,7 +7,7 @@
  * tables that were outgrown, are freed at the end of the refresh that replaced them; how readers
  * are kept out of their way is told in token_face.h.
  *
- * Writing (the poll thread, token_dir_refresh, token_dir_preload) is serialised by `lock`, which is
+ * Writing (the poll thread, token_dir_refresh, token_dir_settle) is serialised by `lock`, which is
  * held over the read of the rows. Leaves out: faces (token_face.c), who may do what (token_auth.c),
  * counting and the lists themselves (token_limit.c, token_window.c), SQL that changes tokens
  * (token.c). */
@@ -170,12 +170,56 @@ enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d)
     return e;
 }
 
-void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms, int64_t count)
+static bool is_settled(int64_t window_ms)
+{
+    return window_ms >= MINUTE_MS && window_ms % MINUTE_MS == 0;
+}
+
+static void windows_add(struct window_lengths *out, int64_t window_ms)
+{
+    for (size_t i = 0; i < out->n; i++)
+        if (out->ms[i] == window_ms)
+            return;
+    if (out->n < WINDOW_LENGTHS_MAX)
+        out->ms[out->n++] = window_ms;
+}
+
+void token_dir_windows(struct token_dir *d, struct window_lengths *out)
+{
+    *out = (struct window_lengths){ .ms = { HOUR_MS }, .n = 1 };
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i <= d->by_id->mask; i++) {
+        struct entry *en = atomic_load_explicit(&d->by_id->slots[i].entry, memory_order_relaxed);
+        const struct face *f = en ? atomic_load_explicit(&en->face, memory_order_relaxed) : NULL;
+        for (size_t k = 0; f && !f->is_deleted && k < f->n_rules; k++)
+            if (is_settled(f->rules[k].rule.window_ms))
+                windows_add(out, f->rules[k].rule.window_ms);
+    }
+    d->has_new_cells = false;
+    pthread_mutex_unlock(&d->lock);
+}
+
+bool token_dir_has_new_windows(struct token_dir *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool has_new = d->has_new_cells;
+    pthread_mutex_unlock(&d->lock);
+    return has_new;
+}
+
+void token_dir_settle(struct token_dir *d, struct str token_id, const struct token_counts *c)
 {
     pthread_mutex_lock(&d->lock);
     struct entry *en = find_id(d, token_id);
-    if (en)
-        hour_add(&en->used, hour_ms, count);
+    if (en && c->window_ms == HOUR_MS)
+        hour_settle(&en->used, c->index * HOUR_MS, c->running);
+    if (en && en->windows) {
+        pthread_mutex_lock(&en->windows->lock);
+        for (struct window_cell *cell = en->windows->cells; cell; cell = cell->next)
+            if (cell->window_ms == c->window_ms)
+                window_settle(&cell->w, c->index, c->running, c->before);
+        pthread_mutex_unlock(&en->windows->lock);
+    }
     pthread_mutex_unlock(&d->lock);
 }
 

@@ -10,10 +10,9 @@
  * (token_face.h); counters are atomic. Order of ends: the requests, token_dir_close, store_close.
  *
  * Limits: hourly fixed window per token, reset at the top of the hour (UTC), and up to eight named
- * sliding windows (token_window.h); a request is taken from all of them or from none. The hourly
- * counter starts, after a restart, from what the usage of this hour says (usage_hour_counts); named
- * windows start empty, and each node counts its own. Wrong tokens are limited per address and
- * minute. Memory: about 700 bytes a token and its metadata, however often it changes; at most
+ * sliding windows (token_window.h); a request is taken from all of them or from none. What was
+ * granted before a restart, and by other nodes, comes from the usage log (token_settle.h). Wrong
+ * tokens are limited per address and minute. Memory: about 700 bytes a token and its metadata, however often it changes; at most
  * TOKEN_DIR_MAX tokens are loaded, more is an error at start. */
 #ifndef TESSERA_CORE_TOKEN_DIR_H
 #define TESSERA_CORE_TOKEN_DIR_H
@@ -62,9 +61,25 @@ enum err_code token_dir_start(struct ctx *cx, struct token_dir *d); /* starts th
 void token_dir_close(struct token_dir *d); /* ends the thread; NULL is fine */
 /* Read the changes now. Any thread. */
 enum err_code token_dir_refresh(struct ctx *cx, struct token_dir *d);
-/* Add what this hour's usage says to the token's counter (at start); unknown tokens are skipped.
- * Any thread. */
-void token_dir_preload(struct token_dir *d, struct str token_id, int64_t hour_ms, int64_t count);
+
+/* What token_settle.c does: counts from outside. Any thread. */
+#define WINDOW_LENGTHS_MAX 128
+struct window_lengths {
+    int64_t ms[WINDOW_LENGTHS_MAX];
+    size_t n;
+};
+struct token_counts {
+    int64_t window_ms, index; /* the window's cell [index * window_ms, (index + 1) * window_ms) */
+    int64_t running, before;  /* requests in that cell and in the one before */
+};
+/* Lengths of the windows that live tokens have, multiples of a minute only; the hour is the first.
+ * Further ones than WINDOW_LENGTHS_MAX are left out. */
+void token_dir_windows(struct token_dir *d, struct window_lengths *out);
+/* Has a token got a window since token_dir_windows? */
+bool token_dir_has_new_windows(struct token_dir *d);
+/* At least so many requests of the token have passed in its windows of this length. Unknown tokens
+ * are skipped. */
+void token_dir_settle(struct token_dir *d, struct str token_id, const struct token_counts *c);
 
 /* Authenticate and take from the limit. A call that the address list refuses takes nothing; one
  * that the endpoint list or the scopes refuse does; a denied one does not. *who is filled as far as

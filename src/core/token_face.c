@@ -20,7 +20,8 @@ static void warn_list(const struct token *row, const char *list)
 /* ---- cells ---- */
 
 /* The cell of a rule, first in the list now. */
-static struct window_cell *cell_of(struct windows *ws, const struct window_rule *rule)
+static struct window_cell *cell_of(struct token_dir *d, struct windows *ws,
+                                   const struct window_rule *rule)
 {
     struct window_cell **at = &ws->cells, *c;
     while ((c = *at) && !(c->window_ms == rule->window_ms && str_eq(str_of(c->name), rule->name)))
@@ -32,6 +33,7 @@ static struct window_cell *cell_of(struct windows *ws, const struct window_rule 
         BUG_IF(!c || rule->name.n > WINDOW_NAME_MAX);
         memcpy(c->name, rule->name.p, rule->name.n);
         c->window_ms = rule->window_ms;
+        d->has_new_cells = true;
     }
     c->next = ws->cells;
     return ws->cells = c;
@@ -52,7 +54,7 @@ static void face_limits(struct token_dir *d, const struct token *row, struct win
     f->n_rules = rules.n;
     f->rules = ARENA_ARRAY(&d->parse.arena, struct face_rule, rules.n);
     for (size_t i = 0; i < rules.n; i++)
-        f->rules[i] = (struct face_rule){ rules.v[i], cell_of(*ws, &rules.v[i]) };
+        f->rules[i] = (struct face_rule){ rules.v[i], cell_of(d, *ws, &rules.v[i]) };
 }
 
 void cells_free(struct window_cell *c)

@@ -92,6 +92,7 @@ struct token_dir {
     int64_t rev;                   /* lock: feed value up to which rows were read */
     int64_t counted_rev;           /* lock: at the last count of what expires */
     int64_t counted_at_us;         /* lock: when that was, monotonic */
+    bool has_new_cells;            /* lock: since token_dir_windows */
 
     pthread_t thread;
     bool is_started;

@@ -164,19 +164,15 @@ int64_t hour_used(struct hour_count *h, int64_t now_ms)
     return (int64_t)count_in(word, hour_of(word, now_ms));
 }
 
-void hour_add(struct hour_count *h, int64_t hour_ms, int64_t count)
+void hour_settle(struct hour_count *h, int64_t hour_ms, int64_t count)
 {
     unsigned long long word = atomic_load_explicit(&h->word, memory_order_relaxed);
-    uint64_t hour = (uint64_t)(hour_ms / HOUR_MS) & UINT32_MAX, sum;
-    if (count <= 0)
-        return;
+    uint64_t hour = (uint64_t)(hour_ms / HOUR_MS) & UINT32_MAX;
+    uint64_t n = (uint64_t)(count > UINT32_MAX ? UINT32_MAX : count);
     do {
-        if (word >> 32 > hour) /* that hour is over */
-            return;
-        sum = count_in(word, hour) + (uint64_t)(count > UINT32_MAX ? UINT32_MAX : count);
-        if (sum > UINT32_MAX)
-            sum = UINT32_MAX;
-    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | sum,
+        if (count <= 0 || word >> 32 > hour || count_in(word, hour) >= n)
+            return; /* nothing new, or that hour is over */
+    } while (!atomic_compare_exchange_weak_explicit(&h->word, &word, hour << 32 | n,
                                                     memory_order_relaxed, memory_order_relaxed));
 }
 

@@ -44,7 +44,8 @@ struct hour_count {
 /* Take one; false (and nothing taken) when `limit` are gone. *used = the count after it. */
 bool hour_take(struct hour_count *h, int64_t now_ms, int64_t limit, int64_t *used);
 int64_t hour_used(struct hour_count *h, int64_t now_ms);
-void hour_add(struct hour_count *h, int64_t hour_ms, int64_t count);
+/* At least `count` were taken in that hour. */
+void hour_settle(struct hour_count *h, int64_t hour_ms, int64_t count);
 /* Whole seconds until the next hour (or minute) begins, at least 1. */
 int64_t seconds_left(int64_t now_ms, int64_t window_ms);
 

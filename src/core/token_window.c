@@ -118,6 +118,18 @@ void window_move(struct window *w, int64_t window_ms, int64_t now_ms)
     *w = (struct window){ .index = index, .before = index == w->index + 1 ? w->running : 0 };
 }
 
+void window_settle(struct window *w, int64_t index, int64_t running, int64_t before)
+{
+    if (index > w->index)
+        *w = (struct window){ .index = index, .before = index == w->index + 1 ? w->running : 0 };
+    if (index == w->index) {
+        w->running = running > w->running ? running : w->running;
+        w->before = before > w->before ? before : w->before;
+    } else if (index + 1 == w->index) {
+        w->before = running > w->before ? running : w->before;
+    }
+}
+
 int64_t window_used(const struct window *w, int64_t window_ms, int64_t now_ms)
 {
     int64_t left = window_ms - elapsed_ms(w, window_ms, now_ms);

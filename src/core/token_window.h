@@ -46,6 +46,8 @@ struct window {
 };
 /* Move to the cell of now_ms. A clock that is set back by more than one cell begins anew. */
 void window_move(struct window *w, int64_t window_ms, int64_t now_ms);
+/* At least so many passed in the cell `index` and in the one before it. */
+void window_settle(struct window *w, int64_t index, int64_t running, int64_t before);
 /* Used at now_ms, after window_move. */
 int64_t window_used(const struct window *w, int64_t window_ms, int64_t now_ms);
 /* Milliseconds until one more request fits under `requests`, 0 = it does now; after window_move. */

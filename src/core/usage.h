@@ -56,11 +56,16 @@ enum err_code usage_open(struct ctx *cx, struct store *s, const struct usage_con
                          struct usage **out);
 /* At start, before serving: fold rows that a crash left out of the rollups, make partitions. */
 enum err_code usage_recover(struct ctx *cx, struct usage *u);
-/* Requests per token in the hour that starts at hour_ms (429s not counted): to start the limits
- * from. */
-enum err_code usage_hour_counts(struct ctx *cx, struct usage *u, int64_t hour_ms,
-                                void (*each)(void *arg, struct str token_id, int64_t count),
-                                void *arg);
+/* Requests per token, 429s not counted, in the running cell of a limit's window [start_ms, start_ms
+ * + window_ms) and in the one before: what all servers on this database have granted. Windows that
+ * are no multiple of a minute, and those above two days that are none of an hour, are counted to the
+ * bucket. `each` is called in the calling thread. */
+struct usage_cells {
+    int64_t start_ms, window_ms;
+};
+typedef void usage_count_fn(void *arg, struct str token_id, int64_t running, int64_t before);
+enum err_code usage_window_counts(struct ctx *cx, struct usage *u, const struct usage_cells *span,
+                                  usage_count_fn *each, void *arg);
 const struct store_hooks *usage_hooks(
     struct usage *u); /* for store_start; unit->tag is a struct usage_event * or NULL */
 enum err_code usage_start(struct ctx *cx, struct usage *u); /* flusher and housekeeping threads */

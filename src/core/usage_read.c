@@ -271,59 +271,72 @@ enum err_code usage_token_stats(struct ctx *cx, struct db *db, struct str team_i
 
 /* ---- what the limits start from */
 
-struct hour_count {
+struct limit_counts {
     struct rec_bits bits;
-    int64_t n;
+    int64_t running, before;
     struct str token_id;
 };
-static const struct field hour_fields[] = {
-    { .name = "n", .type = F_INT, .offset = offsetof(struct hour_count, n) },
-    { .name = "token_id", .type = F_STR, .offset = offsetof(struct hour_count, token_id) },
+#define CO(member) offsetof(struct limit_counts, member)
+static const struct field counts_fields[] = {
+    { .name = "n_running", .type = F_INT, .offset = CO(running) },
+    { .name = "n_before", .type = F_INT, .offset = CO(before) },
+    { .name = "token_id", .type = F_STR, .offset = CO(token_id) },
 };
-static const struct rec rec_hour =
-    REC("HourCount", struct hour_count, hour_fields, "Requests of a token.");
+static const struct rec rec_counts =
+    REC("LimitCounts", struct limit_counts, counts_fields, "Requests of a token.");
 
 /* The rollups, and the rows above the marks of streams that nobody has folded yet (after a kill
- * those of the dead server). Team by team and stream by stream, so that the indexes find the hour;
+ * those of the dead server). Team by team and stream by stream, so that the indexes find the time;
  * CROSS JOIN makes SQLite keep that order. */
-#define SQL_HOUR                                                                                   \
-    "SELECT c.token_id, CAST(SUM(c.n) AS BIGINT) AS n FROM (SELECT r.token_id, r.n FROM team t "   \
-    "CROSS JOIN usage_rollup r WHERE r.team_id = t.id AND r.grain = 'h' AND r.bucket_ms = $1 "     \
-    "AND r.class <> 429 UNION ALL SELECT u.token_id, 1 FROM usage_stream s "                       \
+#define SQL_COUNTS_OF_ALL                                                                          \
+    "SELECT c.token_id, CAST(SUM(CASE WHEN c.at_ms >= $3 THEN c.n ELSE 0 END) AS BIGINT) AS "      \
+    "n_running, CAST(SUM(CASE WHEN c.at_ms < $3 THEN c.n ELSE 0 END) AS BIGINT) AS n_before "      \
+    "FROM (SELECT r.token_id, r.n, r.bucket_ms AS at_ms FROM team t "                              \
+    "CROSS JOIN usage_rollup r WHERE r.team_id = t.id AND r.grain = $1 AND r.bucket_ms >= $2 "     \
+    "AND r.bucket_ms < $4 AND r.class <> 429 UNION ALL "                                           \
+    "SELECT u.token_id, 1, u.created_ms FROM usage_stream s "                                      \
     "CROSS JOIN integration_token_usage u WHERE u.id > s.stream * 1099511627776 + s.mark "         \
-    "AND u.id < (s.stream + 1) * 1099511627776 AND u.created_ms >= $1 "                            \
-    "AND u.created_ms < $1 + 3600000 AND u.status_code <> 429) c "                                 \
+    "AND u.id < (s.stream + 1) * 1099511627776 AND u.created_ms >= $2 "                            \
+    "AND u.created_ms < $4 AND u.status_code <> 429) c "                                           \
     "WHERE c.token_id <> '' AND c.token_id <> '*' GROUP BY c.token_id"
 
-struct hour {
-    int64_t hour_ms;
-    void (*each)(void *arg, struct str token_id, int64_t count);
+struct counting {
+    const struct usage_cells *span;
+    usage_count_fn *each;
     void *arg;
 };
 
-static enum err_code hour_row(struct ctx *cx, void *row, void *arg)
+static enum err_code counts_row(struct ctx *cx, void *row, void *arg)
 {
-    const struct hour_count *c = row;
-    struct hour *h = arg;
-
+    const struct limit_counts *c = row;
+    const struct counting *k = arg;
     (void)cx;
-    h->each(h->arg, c->token_id, c->n);
+    k->each(k->arg, c->token_id, c->running, c->before);
     return ERR_NONE;
 }
 
-static enum err_code read_hour(struct ctx *cx, struct db *db, void *arg)
+/* The finest grain that has a bucket's edge where the span begins; minutes are kept for a week. */
+static const char *grain_of(int64_t window_ms)
 {
-    struct hour *h = arg;
-
-    db_scope_system(db);
-    return db_each(cx, db, &rec_hour, SQL_HOUR, ARGS(VI(h->hour_ms)), hour_row, h);
+    if (window_ms % DAY_MS == 0)
+        return "d";
+    return window_ms % HOUR_MS == 0 || window_ms > 2 * DAY_MS ? "h" : "m";
 }
 
-enum err_code usage_hour_counts(struct ctx *cx, struct usage *u, int64_t hour_ms,
-                                void (*each)(void *arg, struct str token_id, int64_t count),
-                                void *arg)
+static enum err_code read_counts(struct ctx *cx, struct db *db, void *arg)
 {
-    struct hour h = { hour_ms, each, arg };
+    const struct counting *k = arg;
+    const struct usage_cells *s = k->span;
+    db_scope_system(db);
+    return db_each(cx, db, &rec_counts, SQL_COUNTS_OF_ALL,
+                   ARGS(VT(str_of(grain_of(s->window_ms))), VI(s->start_ms - s->window_ms),
+                        VI(s->start_ms), VI(s->start_ms + s->window_ms)),
+                   counts_row, arg);
+}
 
-    return store_read(cx, u->store, read_hour, &h);
+enum err_code usage_window_counts(struct ctx *cx, struct usage *u, const struct usage_cells *span,
+                                  usage_count_fn *each, void *arg)
+{
+    struct counting k = { span, each, arg };
+    return store_read(cx, u->store, read_counts, &k);
 }

@@ -7,7 +7,7 @@ import time
 import pytest
 from harness import truth
 from harness.client import Api, assert_problem, assert_v0_error
-from harness.server import V0
+from harness.server import V0, Server
 from harness.wait import wait_until
 
 
@@ -288,19 +288,19 @@ def test_a_named_limit_opens_again_after_retry_after(server, admin):
 
 
 def test_a_change_of_the_key_keeps_what_was_counted(server, admin):
-    api = named(server, admin, ("burst", 10, 3600))
+    api = named(server, admin, ("burst", 10, 45))
     for _ in range(4):
         api.get("/v1/tickets")
     path = f"{KEYS}/{api.token_id}"
 
-    admin.patch(path, {"limits": [{"name": "burst", "requests": 6, "window": 3600000},
-                                  {"name": "new", "requests": 9, "window": 3600000}]})
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 6, "window": 45000},
+                                  {"name": "new", "requests": 9, "window": 45000}]})
     state = policies(api.get("/v1/tickets").headers["RateLimit"])
     assert (state["burst"]["r"], state["new"]["r"]) == (1, 8)
 
     admin.patch(path, {"limits": []})
     assert list(policies(api.get("/v1/tickets").headers["RateLimit"])) == ["hour"]
-    admin.patch(path, {"limits": [{"name": "burst", "requests": 10, "window": 3600000}]})
+    admin.patch(path, {"limits": [{"name": "burst", "requests": 10, "window": 45000}]})
     assert policies(api.get("/v1/tickets").headers["RateLimit"])["burst"]["r"] == 4
 
 
@@ -309,3 +309,66 @@ def test_one_keys_named_limit_is_not_anothers(server, admin):
     assert [poor.get("/v1/tickets").status_code for _ in range(2)] == [200, 429]
 
     assert rich.get("/v1/tickets").status_code == 200
+
+
+# --- over restarts, between nodes ----------------------------------------------------------------
+
+
+def left(api, name):
+    """What the next write leaves of a limit."""
+    reply = api.post(V0 + "/tickets", {"title": "x"})
+    assert reply.status_code in (201, 429), reply.text
+    return policies(reply.headers["RateLimit"])[name]["r"]
+
+
+def keyed(server, *limits):
+    made = server.new_token("admin", scopes=["admin:full"])
+    return named(server, Api(server, made["token"]), *limits,
+                 scopes=["tickets:read", "tickets:write"])
+
+
+@pytest.mark.parametrize("how", ["stop", "kill9"])
+@pytest.mark.parametrize("seconds", [86400, 7200, 5400, 2592000])
+def test_a_named_limit_survives_a_restart(fresh_server, how, seconds):
+    api = keyed(fresh_server, ("quota", 10, seconds))
+    assert [left(api, "quota") for _ in range(4)] == [9, 8, 7, 6]
+
+    getattr(fresh_server, how)()
+    fresh_server.start()
+
+    assert left(api, "quota") == 5
+
+
+def test_a_limit_that_is_added_counts_what_the_key_has_done(fresh_server):
+    api = keyed(fresh_server)
+    for _ in range(4):
+        left(api, "hour")
+    admin = Api(fresh_server, fresh_server.new_token("admin", scopes=["admin:full"])["token"])
+    limits = [{"name": "quota", "requests": 10, "window": 86400000}]
+    assert admin.patch(f"{KEYS}/{api.token_id}", {"limits": limits}).status_code == 200
+
+    def quota():
+        answer = admin.post(f"{KEYS}/verify", {"key": api.token, "consume": False})
+        return {limit["name"]: limit["remaining"] for limit in answer.json()["limits"]}["quota"]
+    wait_until(lambda: quota() <= 6, 6, "the requests before are counted")
+    assert quota() == 6
+
+
+@pytest.mark.only_backend("postgres")
+def test_nodes_learn_what_the_others_granted(fresh_server, tmp_path):
+    other = Server("postgres", fresh_server.database, folder=str(tmp_path))
+    api = keyed(fresh_server, ("quota", 10, 86400))
+    other.start()
+    try:
+        there = Api(other, api.token, api.token_id)
+        assert [left(api, "quota") for _ in range(4)] == [9, 8, 7, 6]
+
+        wait_until(lambda: there.get(V0).status_code == 200 and policies(
+            there.get(V0).headers["RateLimit"])["quota"]["r"] < 6, 8, "the other node knows")
+        wait_until(lambda: api.post(V0 + "/tickets", {"title": "x"}).status_code == 429, 8, "429")
+        wait_until(lambda: there.get(V0).status_code == 429, 8, "429 on the other, too")
+
+        hour = policies(api.get(V0).headers["RateLimit"])["hour"]["r"]
+        assert hour >= 1000 - 10 - 20
+    finally:
+        other.stop()

@@ -332,22 +332,49 @@ static void test_a_look_does_not_take(void **state)
     assert_int_equal(limit.remaining, 1);
 }
 
-static void test_preload_adds_to_the_running_hour_only(void **state)
+static void settle(struct str id, int64_t window_ms, int64_t index, int64_t running, int64_t before)
+{
+    token_dir_settle(dir, id, &(struct token_counts){ window_ms, index, running, before });
+}
+
+static void test_settling_lifts_the_running_hour_only(void **state)
 {
     struct token t = made((struct token_new){ .rate_limit = 10 });
-    int64_t hour = clock_ms() / HOUR_MS * HOUR_MS;
+    int64_t hour = clock_ms() / HOUR_MS;
     (void)state;
     assert_int_equal(ask(t.token), ERR_NONE);
 
-    token_dir_preload(dir, t.id, hour, 5);
-    token_dir_preload(dir, t.id, hour - HOUR_MS, 4);
-    token_dir_preload(dir, STR("nobody"), hour, 5);
+    settle(t.id, HOUR_MS, hour, 6, 0);
+    settle(t.id, HOUR_MS, hour, 5, 9); /* counts are lifted, never lowered */
+    settle(t.id, HOUR_MS, hour - 1, 9, 9);
+    settle(STR("nobody"), HOUR_MS, hour, 9, 0);
 
     assert_int_equal(ask(t.token), ERR_NONE);
     assert_int_equal(limit.remaining, 3);
-    token_dir_preload(dir, t.id, hour, INT64_MAX);
+    settle(t.id, HOUR_MS, hour, INT64_MAX, 0);
     assert_int_equal(ask(t.token), ERR_RATE_LIMITED);
     assert_int_equal(limit.remaining, 0);
+}
+
+static void test_settling_lifts_the_named_windows_of_that_length(void **state)
+{
+    struct token t = made((struct token_new){
+        .limits = STR("[{\"name\":\"day\",\"requests\":10,\"window\":86400000},"
+                      "{\"name\":\"burst\",\"requests\":10,\"window\":10000}]") });
+    struct window_lengths lengths;
+    (void)state;
+    assert_true(token_dir_has_new_windows(dir));
+    token_dir_windows(dir, &lengths);
+    assert_false(token_dir_has_new_windows(dir));
+    assert_int_equal(lengths.n, 2); /* ten seconds are each process's own */
+    assert_int_equal(lengths.ms[0], HOUR_MS);
+    assert_int_equal(lengths.ms[1], DAY_MS);
+
+    settle(t.id, DAY_MS, clock_ms() / DAY_MS, 6, 0);
+
+    assert_int_equal(ask(t.token), ERR_NONE);
+    assert_int_equal(limit.named[0].remaining, 3);
+    assert_int_equal(limit.named[1].remaining, 9);
 }
 
 static void test_wrong_tokens_are_limited_by_address_and_right_ones_go_on(void **state)
@@ -485,7 +512,8 @@ int main(void)
         TEST(test_a_missing_scope_is_named),
         TEST(test_the_hour_is_spent_and_comes_back),
         TEST(test_a_look_does_not_take),
-        TEST(test_preload_adds_to_the_running_hour_only),
+        TEST(test_settling_lifts_the_running_hour_only),
+        TEST(test_settling_lifts_the_named_windows_of_that_length),
         TEST(test_wrong_tokens_are_limited_by_address_and_right_ones_go_on),
         TEST(test_wrong_tokens_count_a_v6_network_as_one),
         TEST(test_hundreds_of_tokens_survive_growth_and_a_fresh_start),

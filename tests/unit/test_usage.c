@@ -318,21 +318,36 @@ static void test_token_statistics_tell_what_is_left(void **state)
     assert_non_null(strstr(b.p, "\"errors_today\":3"));
 }
 
-static void hour_sum(void *arg, struct str token_id, int64_t count)
+static void add_counts(void *arg, struct str token_id, int64_t running, int64_t before)
 {
-    assert_true(str_eq(token_id, TOKEN));
-    *(int64_t *)arg += count;
+    int64_t *sums = arg;
+    if (!str_eq(token_id, TOKEN))
+        return;
+    sums[0] += running;
+    sums[1] += before;
 }
 
 static void test_limits_start_from_what_the_hour_has_seen(void **state)
 {
     struct ufix *f = *state;
-    int64_t n = 0, now = clock_ms();
+    static const int64_t windows[] = { 60000, 90 * 60000, HOUR_MS, DAY_MS, 30 * DAY_MS };
 
     put_answers(f);
-    assert_int_equal(usage_hour_counts(&f->cx, f->u, now - now % HOUR_MS, hour_sum, &n), ERR_NONE);
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        int64_t n[2] = { 0, 0 }, now = clock_ms();
+        struct usage_cells span = { now - now % windows[i], windows[i] };
+        assert_int_equal(usage_window_counts(&f->cx, f->u, &span, add_counts, n), ERR_NONE);
 
-    assert_int_equal(n, 9); /* without the 429 */
+        assert_int_equal(n[0] + n[1], 9); /* without the 429; a minute may have begun meanwhile */
+        span.start_ms += windows[i];
+        n[0] = n[1] = 0;
+        assert_int_equal(usage_window_counts(&f->cx, f->u, &span, add_counts, n), ERR_NONE);
+        assert_int_equal(n[0], 0);
+        span.start_ms -= 3 * windows[i];
+        n[0] = n[1] = 0;
+        assert_int_equal(usage_window_counts(&f->cx, f->u, &span, add_counts, n), ERR_NONE);
+        assert_int_equal(n[0] + n[1], 0);
+    }
 }
 
 int main(void)
