@@ -14,126 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/crypt.h"
-#include "base/fault.h"
-#include "core/token_dir.h"
-#include "sqlite_store.h"
+#include "token_dir_store.h"
 
 #define WRONG "stk_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"
 #define WAIT_MS 5000
-
-static struct store *store;
-static struct token_dir *dir;
-static struct ctx cx; /* of one test */
-static struct caller who;
-static struct limit_state limit;
-
-/* Half past an hour, so that no test crosses its end by chance. */
-static void clock_to(int64_t ms_in_hour)
-{
-    clock_shift_ms(0);
-    int64_t now = clock_ms();
-    clock_shift_ms(now / HOUR_MS * HOUR_MS + ms_in_hour - now);
-}
-
-static int setup(void **state)
-{
-    int applied;
-    store_setup(state);
-    store = ((struct fix *)*state)->s;
-    ctx_init(&cx, CTX_CAP_DEFAULT);
-    clock_to(HOUR_MS / 2);
-    assert_int_equal(store_migrate(&cx, store, &applied), ERR_NONE);
-    assert_int_equal(token_dir_open(&cx, store, 0, &dir), ERR_NONE);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fault_setup(NULL);
-    token_dir_close(dir);
-    ctx_done(&cx);
-    clock_shift_ms(0);
-    return store_teardown(state);
-}
-
-/* ---- changes ---- */
-
-enum verb { CREATE, ENABLE, DISABLE, REGENERATE, DELETE };
-struct change {
-    enum verb verb;
-    struct str id;
-    const struct token_new *in;
-    int64_t grace_ms;
-    struct token out;
-};
-
-static enum err_code run_change(struct ctx *c, struct db *db, void *arg)
-{
-    struct change *k = arg;
-    struct str team = STR(TEAM_DEFAULT);
-    switch (k->verb) {
-    case CREATE: return token_create(c, db, team, k->in, &k->out);
-    case ENABLE: return token_set_enabled(c, db, team, k->id, true, &k->out);
-    case DISABLE: return token_set_enabled(c, db, team, k->id, false, &k->out);
-    case REGENERATE: return token_regenerate(c, db, team, k->id, k->grace_ms, &k->out);
-    case DELETE: return token_delete(c, db, team, k->id);
-    }
-    return ERR_INTERNAL;
-}
-
-static struct token changed(struct change k)
-{
-    assert_int_equal(store_tx(&cx, store, run_change, &k), ERR_NONE);
-    return k.out;
-}
-
-static void refresh(void)
-{
-    assert_int_equal(token_dir_refresh(&cx, dir), ERR_NONE);
-}
-
-static struct token made(struct token_new in)
-{
-    in.name = in.name.p ? in.name : STR("t");
-    if (in.rate_limit)
-        REC_SET(&in, rate_limit);
-    if (in.expires_ms)
-        REC_SET(&in, expires_ms);
-    struct token t = changed((struct change){ .verb = CREATE, .in = &in });
-    refresh();
-    return t;
-}
-
-/* ---- questions ---- */
-
-static struct auth_query query(struct str secret)
-{
-    struct auth_query q = {
-        .secret = secret,
-        .method = "GET",
-        .route_path = "/v1/tickets/{id}",
-        .path = STR("/v1/tickets/1"),
-        .need = SCOPE(TICKETS_READ),
-        .is_counted = true,
-    };
-    assert_true(ip_parse(STR("192.0.2.7"), &q.ip));
-    return q;
-}
-
-static enum err_code asked(struct auth_query q)
-{
-    ctx_clear(&cx);
-    enum err_code e = token_dir_auth(&cx, dir, &q, &who, &limit);
-    assert_int_equal(e, cx.err);
-    return e;
-}
-
-static enum err_code ask(struct str secret)
-{
-    return asked(query(secret));
-}
 
 static enum err_code ask_from(struct str secret, const char *ip)
 {
@@ -332,51 +217,6 @@ static void test_a_look_does_not_take(void **state)
     assert_int_equal(limit.remaining, 1);
 }
 
-static void settle(struct str id, int64_t window_ms, int64_t index, int64_t running, int64_t before)
-{
-    token_dir_settle(dir, id, &(struct token_counts){ window_ms, index, running, before });
-}
-
-static void test_settling_lifts_the_running_hour_only(void **state)
-{
-    struct token t = made((struct token_new){ .rate_limit = 10 });
-    int64_t hour = clock_ms() / HOUR_MS;
-    (void)state;
-    assert_int_equal(ask(t.token), ERR_NONE);
-
-    settle(t.id, HOUR_MS, hour, 6, 0);
-    settle(t.id, HOUR_MS, hour, 5, 9); /* counts are lifted, never lowered */
-    settle(t.id, HOUR_MS, hour - 1, 9, 9);
-    settle(STR("nobody"), HOUR_MS, hour, 9, 0);
-
-    assert_int_equal(ask(t.token), ERR_NONE);
-    assert_int_equal(limit.remaining, 3);
-    settle(t.id, HOUR_MS, hour, INT64_MAX, 0);
-    assert_int_equal(ask(t.token), ERR_RATE_LIMITED);
-    assert_int_equal(limit.remaining, 0);
-}
-
-static void test_settling_lifts_the_named_windows_of_that_length(void **state)
-{
-    struct token t = made((struct token_new){
-        .limits = STR("[{\"name\":\"day\",\"requests\":10,\"window\":86400000},"
-                      "{\"name\":\"burst\",\"requests\":10,\"window\":10000}]") });
-    struct window_lengths lengths;
-    (void)state;
-    assert_true(token_dir_has_new_windows(dir));
-    token_dir_windows(dir, &lengths);
-    assert_false(token_dir_has_new_windows(dir));
-    assert_int_equal(lengths.n, 2); /* ten seconds are each process's own */
-    assert_int_equal(lengths.ms[0], HOUR_MS);
-    assert_int_equal(lengths.ms[1], DAY_MS);
-
-    settle(t.id, DAY_MS, clock_ms() / DAY_MS, 6, 0);
-
-    assert_int_equal(ask(t.token), ERR_NONE);
-    assert_int_equal(limit.named[0].remaining, 3);
-    assert_int_equal(limit.named[1].remaining, 9);
-}
-
 static void test_wrong_tokens_are_limited_by_address_and_right_ones_go_on(void **state)
 {
     struct token t = made((struct token_new){ 0 });
@@ -512,8 +352,6 @@ int main(void)
         TEST(test_a_missing_scope_is_named),
         TEST(test_the_hour_is_spent_and_comes_back),
         TEST(test_a_look_does_not_take),
-        TEST(test_settling_lifts_the_running_hour_only),
-        TEST(test_settling_lifts_the_named_windows_of_that_length),
         TEST(test_wrong_tokens_are_limited_by_address_and_right_ones_go_on),
         TEST(test_wrong_tokens_count_a_v6_network_as_one),
         TEST(test_hundreds_of_tokens_survive_growth_and_a_fresh_start),
