@@ -45,6 +45,8 @@ const struct command commands[] = {
       "Check that no row of the audit log was changed or removed" },
     { "audit export", "", 0, 0, options_audit_export, cmd_audit_export,
       "Print the audit log of a team" },
+    { "hook verify", "KIND", 1, 1, options_hook_verify, cmd_hook_verify,
+      "Check the signature of a webhook, and say why when it does not hold" },
     { "openapi", "", 0, 0, options_none, cmd_openapi, "Print the OpenAPI description" },
     { "errors", "", 0, 0, options_errors, cmd_errors, "Print the table of errors" },
     { "roles", "", 0, 0, options_roles, cmd_roles, "Print the table of roles and scopes" },
@@ -119,6 +121,8 @@ static enum err_code parse_option(struct cli *c, const struct command *cmd, int 
     int k = option_index(cmd, name);
     if (k < 0)
         return fail(c->cx, USAGE, "unknown option --" STR_FMT, STR_ARG(name));
+    if (c->n_given == CLI_GIVEN_MAX)
+        return fail(c->cx, USAGE, "more than %d options", CLI_GIVEN_MAX);
     if (cmd->options[k].is_flag) {
         c->values[k] = STR("");
         c->as_json |= str_eq(name, STR("json"));
@@ -131,6 +135,7 @@ static enum err_code parse_option(struct cli *c, const struct command *cmd, int 
     if (!str_is_utf8(value))
         return fail(c->cx, USAGE, "--" STR_FMT " is not UTF-8", STR_ARG(name));
     c->values[k] = value;
+    c->given[c->n_given++] = (struct cli_given){ k, value };
     return ERR_NONE;
 }
 

@@ -31,6 +31,19 @@ struct str cli_option(const struct cli *c, const struct command *cmd, const char
     return STR_NONE;
 }
 
+bool cli_option_next(const struct cli *c, const struct command *cmd, const char *name, int *at,
+                     struct str *value)
+{
+    while (*at < c->n_given) {
+        const struct cli_given *g = &c->given[(*at)++];
+        if (strcmp(cmd->options[g->row].name, name))
+            continue;
+        *value = g->value;
+        return true;
+    }
+    return false;
+}
+
 void cli_print(struct buf *b)
 {
     fwrite(b->p, 1, b->n, stdout);

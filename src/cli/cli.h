@@ -9,6 +9,7 @@
 #include "../store/store.h"
 
 #define CLI_OPTIONS_MAX 16
+#define CLI_GIVEN_MAX 128 /* options on one command line */
 #define CLI_TEAM_DOC "slug or id of the team (default: the default team)"
 
 struct option_row {   /* of a command */
@@ -16,14 +17,20 @@ struct option_row {   /* of a command */
     bool is_flag;     /* takes no value */
     const char *doc;
 };
+struct cli_given { /* an option as it was given */
+    int row;       /* of the command's options */
+    struct str value;
+};
 struct cli {
     struct ctx *cx;
     struct conf conf;
     enum conf_source *sources;
     int n_words; /* positional words behind the command's name */
     struct str words[4];
-    struct str values[CLI_OPTIONS_MAX]; /* by option row; p == NULL when absent */
-    bool as_json;                       /* --json */
+    struct str values[CLI_OPTIONS_MAX];    /* by option row; the last one given; NULL when absent */
+    struct cli_given given[CLI_GIVEN_MAX]; /* all of them, in order */
+    int n_given;
+    bool as_json; /* --json */
 };
 struct command {
     const char *name;  /* "token create" */
@@ -37,6 +44,9 @@ struct command {
 
 /* The value of an option, STR_NONE when absent (flags: "" when given). */
 struct str cli_option(const struct cli *c, const struct command *cmd, const char *name);
+/* The values of an option that may be given several times: start with *at = 0, false at the end. */
+bool cli_option_next(const struct cli *c, const struct command *cmd, const char *name, int *at,
+                     struct str *value);
 /* Open the database of the settings for a command (no threads), apply nothing; checks that it is
  * migrated. The store is closed at exit of the command. */
 enum err_code cli_store(struct cli *c, struct store **out);
@@ -60,6 +70,7 @@ enum err_code cmd_config(struct cli *c);
 enum err_code cmd_roles(struct cli *c);
 enum err_code cmd_audit_verify(struct cli *c);
 enum err_code cmd_audit_export(struct cli *c);
+enum err_code cmd_hook_verify(struct cli *c);
 enum err_code cmd_version(struct cli *c);
 enum err_code cmd_stats(struct cli *c);
 enum err_code cmd_user_create(struct cli *c);
@@ -81,6 +92,7 @@ enum err_code cmd_token_delete(struct cli *c);
 
 extern const struct option_row options_user_list[], options_user_role[];
 extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
+extern const struct option_row options_hook_verify[];
 extern const struct option_row options_token_create[], options_token_regenerate[],
     options_token_delete[], options_token[], options_json[], options_user_create[],
     options_config[], options_errors[], options_stats[], options_none[], options_team_create[];
