@@ -11,6 +11,7 @@
 
 #include "../base/clock.h"
 #include "../base/json.h"
+#include "../connect/hook_config.h"
 #include "../connect/hook_verify.h"
 
 #define FIRST_MS ((int64_t)100000000000) /* times from here on are milliseconds: 1973 */
@@ -21,6 +22,7 @@ const struct option_row options_hook_verify[] = {
     { "body", false, "file with the raw body; - is standard input; without it: empty" },
     { "url", false, "the callback URL as it was registered, with its query" },
     { "method", false, "of the request (default: POST)" },
+    { "scheme", false, "JSON that says how an hmac sender signs" },
     { "now", false, "the time of arrival: RFC 3339 or seconds (default: now)" },
     { "json", true, "print JSON" },
     { 0 },
@@ -28,6 +30,7 @@ const struct option_row options_hook_verify[] = {
 
 struct input { /* what the options give */
     struct hook_ask ask;
+    struct hook_scheme scheme; /* of --scheme */
     struct str secrets[HOOK_SECRETS_MAX];
     struct hook_header headers[CLI_GIVEN_MAX];
 };
@@ -45,6 +48,21 @@ static enum err_code unknown_kind(struct cli *c)
 }
 
 /* ---- options ---- */
+
+static enum err_code read_scheme(struct cli *c, struct input *in)
+{
+    struct str text = cli_option(c, cli_command(c), "scheme");
+    in->ask.scheme = hook_scheme_find(c->words[0]);
+    if (!in->ask.scheme)
+        return unknown_kind(c);
+    if (!text.p)
+        return ERR_NONE;
+    if (!str_eq(c->words[0], STR("hmac")))
+        return fail(c->cx, USAGE, "--scheme is for the kind hmac");
+    enum err_code e = hook_config_parse(c->cx, text, &in->scheme);
+    in->ask.scheme = &in->scheme;
+    return e ? ERR_USAGE : ERR_NONE;
+}
 
 static enum err_code read_secrets(struct cli *c, struct input *in)
 {
@@ -117,16 +135,15 @@ static enum err_code read_body(struct cli *c, struct str *out)
 
 static enum err_code read_input(struct cli *c, struct input *in)
 {
-    in->ask.scheme = hook_scheme_find(c->words[0]);
-    if (!in->ask.scheme)
-        return unknown_kind(c);
+    enum err_code e = read_scheme(c, in);
     struct str rest = cli_option(c, cli_command(c), "url");
     in->ask.url = rest;
     str_cut(&rest, '?');
     in->ask.query = rest;
     in->ask.method = cli_option(c, cli_command(c), "method");
     in->ask.wants_hints = true;
-    enum err_code e = read_secrets(c, in);
+    if (!e)
+        e = read_secrets(c, in);
     if (!e)
         e = read_headers(c, in);
     if (!e)

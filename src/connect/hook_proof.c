@@ -15,7 +15,6 @@
 #include "hook_scheme.h"
 
 #define REASON_MAX 600
-#define PIECES_MAX 12
 #define SIGNATURES_MAX 32 /* in one webhook-signature */
 #define SECRET_BYTES 1024
 #define STATES_MAX 10000 /* items in one notification */
@@ -168,7 +167,7 @@ static bool check_time(struct proof *p)
 /* ---- what is signed ---- */
 
 /* Cut the pattern into pieces, with the values of this request in the places of their names. */
-static size_t signed_pieces(const struct proof *p, struct str pieces[PIECES_MAX])
+static size_t signed_pieces(const struct proof *p, struct str pieces[HOOK_PIECES_MAX])
 {
     const struct {
         struct str name, value;
@@ -180,7 +179,7 @@ static size_t signed_pieces(const struct proof *p, struct str pieces[PIECES_MAX]
     };
     struct str rest = str_of(p->scheme->text);
     size_t n = 0;
-    while (rest.n && n < PIECES_MAX) {
+    while (rest.n && n < HOOK_PIECES_MAX) {
         size_t m = 0, plain = 0;
         while (m < 4 && !str_starts(rest, marks[m].name))
             m++;
@@ -270,7 +269,7 @@ static bool try_secret(struct proof *p, struct str secret, const struct str *pie
 static bool prove_mac(struct proof *p)
 {
     const struct hook_ask *ask = p->r->ask;
-    struct str pieces[PIECES_MAX];
+    struct str pieces[HOOK_PIECES_MAX];
     if (!find_signature(p) || !cut_prefix(p) || !find_companions(p) ||
         !is_length_right(p, hook_mac_size(p->scheme->hash)))
         return false;
@@ -379,7 +378,7 @@ static bool check_keys(struct proof *p)
 
 static bool prove_standard(struct proof *p)
 {
-    struct str pieces[PIECES_MAX];
+    struct str pieces[HOOK_PIECES_MAX];
     if (!find_signature(p) || !find_companions(p) || !check_versions(p))
         return false;
     size_t n = signed_pieces(p, pieces);

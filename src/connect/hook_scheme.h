@@ -16,6 +16,7 @@
 #define HOOK_NAMES_MAX 4 /* other names of the same header */
 #define HOOK_TYPES_MAX 3
 #define HOOK_KEYS_MAX 4
+#define HOOK_PIECES_MAX 12 /* of a signed text: its marks and what is between them */
 
 enum hook_proof {
     HOOK_PROOF_MAC,      /* a HMAC in a header */

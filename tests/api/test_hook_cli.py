@@ -207,6 +207,26 @@ def test_the_cause_of_a_broken_signature_is_told():
     assert "without the slash at its end" in url["reason"]
 
 
+# --- senders that are described ------------------------------------------------------------------
+
+
+def test_a_described_sender_is_judged_by_its_description():
+    scheme = json.dumps({"signature_header": "X-Acme", "prefix": "v1=", "algorithm": "sha512",
+                         "encoding": "hex", "signed": "{time}|{body}", "time_header": "X-Time",
+                         "window_s": 30, "type_path": "action.type", "key_header": "X-Key"})
+    headers = {"X-Time": str(NOW), "X-Key": "k-1", "X-Acme": "v1=" + mac(
+        "s", f"{NOW}|".encode(), BODY, algorithm="sha512").hexdigest()}
+    ask = dict(secrets=["s"], headers=headers, body=BODY, scheme=scheme)
+
+    good = judge("hmac", now=NOW + 30, **ask)
+    late = judge("hmac", now=NOW + 31, **ask)
+    plain = judge("hmac", **{**ask, "scheme": "{}"})
+
+    assert good["valid"] and (good["event_type"], good["event_key"]) == ("x", "k-1")
+    assert "31 s old; 30 s are allowed" in late["reason"]
+    assert "header X-Signature is missing" in plain["reason"]
+
+
 # --- handshakes ----------------------------------------------------------------------------------
 
 
@@ -242,6 +262,9 @@ def test_a_handshake_with_a_secret_beside_a_kept_one_is_refused():
     (["github", "--now", "-1"], "--now is a time like"),
     (["github", "--body", "/nonexistent/file"], "cannot read /nonexistent/file: No such file"),
     (["github", "--body", "/"], "cannot read /: Is a directory"),
+    (["github", "--scheme", "{}"], "--scheme is for the kind hmac"),
+    (["hmac", "--scheme", "{"], "tessera: "),
+    (["hmac", "--scheme", '{"time_header":"X-T"}'], "time_header proves nothing"),
     (["github", "--nosuch"], "unknown option --nosuch"),
     (["github"] + ["--secret", "x"] * 9, "--secret: at most 8 of them"),
     (["github"] + ["--header", "a: b"] * 129, "more than 128 options"),
