@@ -24,6 +24,7 @@ struct mailer;   /* core/people/mail.h: mails on their way, or NULL */
 struct geo;      /* core/geo.h: countries of addresses, or NULL */
 struct blobs;    /* core/crm/blob.h: the store of attachments */
 struct exports;  /* core/report/export.h: files made in the background */
+struct jobs;     /* core/job/job.h: work in the background */
 
 struct app { /* what lives as long as the server; read-only after start */
     struct store *store;
@@ -36,6 +37,7 @@ struct app { /* what lives as long as the server; read-only after start */
     struct geo *geo;
     struct blobs *blobs;
     struct exports *exports;
+    struct jobs *jobs;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */

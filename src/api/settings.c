@@ -83,6 +83,13 @@ static const struct conf_row rows[] = {
       "Folder for exports and uploads on their way; the files have no name there."),
     N("slow_threads", slow_threads, "4", 1, 64,
       "Threads for what takes long: password checks, reports, exports, attachments."),
+    N("job_workers", job_workers, "4", 1, 64, "Jobs that run in the background at once."),
+    N("job_lease_s", job_lease_s, "60", 2, 3600,
+      "How long a job waits for a node that was killed before another one takes it over, in "
+      "seconds."),
+    N("job_done_days", job_done_days, "7", 1, 3650, "Days that done and cancelled jobs are kept."),
+    N("job_dead_days", job_dead_days, "90", 1, 3650,
+      "Days that jobs which failed for good are kept, with their reason."),
     N("session_idle_minutes", session_idle_minutes, "720", 1, 525600,
       "A session without a request for this long ends."),
     N("session_max_hours", session_max_hours, "720", 1, 8760,

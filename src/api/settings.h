@@ -23,6 +23,7 @@ struct conf {
     struct str smtp_url, smtp_from, smtp_user, smtp_password;
     struct str jwt_issuer, jwt_audience, jwt_secret, jwt_jwks, jwt_role;
     int64_t jwt_skew_s, jwt_trust_email;
+    int64_t job_workers, job_lease_s, job_done_days, job_dead_days;
     struct str geo_database;
     struct str attachment_dir, attachment_types;
     int64_t attachment_max_mb;

@@ -1,8 +1,8 @@
 /* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
  *
  * Start: database, migrations, usage recovery, token directory, limits from this hour's usage,
- * writers, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, then usage flushes, then the store. SIGHUP:
- * certificates, database of countries and log level again. */
+ * writers, HTTP, jobs. Stop (SIGTERM, SIGINT): HTTP drains, running jobs go back, then usage flushes,
+ * then the store. SIGHUP: certificates, database of countries and log level again. */
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,6 +18,7 @@
 #include "../core/crm/blob.h"
 #include "../core/geo.h"
 #include "../core/idem.h"
+#include "../core/job/job.h"
 #include "../core/people/jwt.h"
 #include "../core/people/mail.h"
 #include "../core/people/session.h"
@@ -29,6 +30,7 @@
 #include "../core/token_settle.h"
 #include "../http/server.h"
 #include "cli.h"
+#include "job_kinds.h"
 
 #define HOUSEKEEPING_S 60
 
@@ -44,6 +46,8 @@ struct serve {
     struct jwt *jwt;
     struct blobs *blobs;
     struct exports *exports;
+    struct jobs *jobs;
+    struct store_hooks hooks;
     struct throttle *throttle;
     struct mailer *mailer;
 };
@@ -212,10 +216,51 @@ static enum err_code start_data(struct serve *s)
     return e;
 }
 
+/* ---- what rides along with every batch of writes: usage rows; the pool of jobs listens ---- */
+
+static enum err_code before_commit(struct ctx *cx, struct db *db, void *arg, int writer,
+                                   struct unit *const *units, size_t n)
+{
+    const struct store_hooks *usage = usage_hooks(((struct serve *)arg)->usage);
+    return usage->before_commit(cx, db, usage->arg, writer, units, n);
+}
+
+static void after_commit(void *arg, int writer, bool is_committed)
+{
+    struct serve *s = arg;
+    const struct store_hooks *usage = usage_hooks(s->usage);
+    usage->after_commit(usage->arg, writer, is_committed);
+    jobs_committed(s->jobs, is_committed);
+}
+
+/* What is there before the first request, for handlers and jobs. */
+static void fill_app(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    s->app = (struct app){ .store = s->store,
+                           .tokens = s->tokens,
+                           .usage = s->usage,
+                           .geo = s->geo,
+                           .jwt = s->jwt,
+                           .throttle = s->throttle,
+                           .mailer = s->mailer,
+                           .blobs = s->blobs,
+                           .exports = s->exports,
+                           .conf = conf,
+                           .started_ms = clock_ms() };
+    const struct jobs_conf jc = { .store = s->store,
+                                  .uses = job_kinds(s->c->cx, &s->app),
+                                  .workers = conf->job_workers,
+                                  .lease_ms = conf->job_lease_s * 1000,
+                                  .drain_ms = conf->drain_timeout_s * 1000 };
+    s->jobs = s->app.jobs = jobs_open(&jc);
+}
+
 static enum err_code start_threads(struct serve *s)
 {
     struct ctx *cx = s->c->cx;
-    enum err_code e = store_start(cx, s->store, usage_hooks(s->usage));
+    s->hooks = (struct store_hooks){ s, before_commit, after_commit };
+    enum err_code e = store_start(cx, s->store, &s->hooks);
     if (!e)
         e = usage_start(cx, s->usage);
     if (!e)
@@ -240,18 +285,7 @@ static enum err_code start_http(struct serve *s)
     enum err_code e = openapi_print(cx, &api);
     if (e)
         return e;
-    s->app = (struct app){ .store = s->store,
-                           .tokens = s->tokens,
-                           .usage = s->usage,
-                           .geo = s->geo,
-                           .jwt = s->jwt,
-                           .throttle = s->throttle,
-                           .mailer = s->mailer,
-                           .blobs = s->blobs,
-                           .exports = s->exports,
-                           .conf = conf,
-                           .openapi = buf_view(&api),
-                           .started_ms = clock_ms() };
+    s->app.openapi = buf_view(&api);
     if (conf->master_key.n) {
         crypt_derive(conf->master_key, "tessera list cursors", s->app.cursor_key.b);
     } else {
@@ -276,6 +310,7 @@ static void sweep_sessions(struct serve *s)
 static void stop_all(struct serve *s)
 {
     server_stop(s->server);
+    jobs_close(s->jobs);
     exports_close(s->exports);
     jwt_close(s->jwt);
     mailer_close(s->mailer);
@@ -391,10 +426,14 @@ enum err_code cmd_serve(struct cli *c)
         e = first_run(&s, &first);
     if (!e && first.is_empty)
         e = token_dir_refresh(c->cx, s.tokens);
-    if (!e)
+    if (!e) {
+        fill_app(&s);
         e = start_threads(&s);
+    }
     if (!e)
         e = start_http(&s);
+    if (!e)
+        e = jobs_start(c->cx, s.jobs);
     if (!e) {
         malloc_trim(0); /* what only the start needed */
         log_info(NULL, "serve.listening", KVS("address", server_address(s.server)),

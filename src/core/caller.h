@@ -45,7 +45,9 @@ enum role { ROLE_NONE, ROLE_VIEWER, ROLE_AGENT, ROLE_ADMIN, ROLE_OWNER };
     X(USAGE_READ,         "usage:read",         ADMIN,  "Read and export usage analytics")      \
     X(TEAM_MANAGE,        "team:manage",        ADMIN,  "Change the team's name and settings")  \
     X(TEAM_OWN,           "team:own",           OWNER,  "Delete the team, name other owners")   \
-    X(AUDIT_READ,         "audit:read",         OWNER,  "Read and export the audit log")
+    X(AUDIT_READ,         "audit:read",         OWNER,  "Read and export the audit log")        \
+    X(JOBS_READ,          "jobs:read",          AGENT,  "See the jobs one has asked for")       \
+    X(JOBS_MANAGE,        "jobs:manage",        ADMIN,  "See, retry, cancel and pause all jobs")
 #define ACTION_TABLE(X) SCOPE_TABLE(X) ADMIN_TABLE(X)
 /* clang-format on */
 
