@@ -4,6 +4,7 @@ that takes its id. To cover a new kind of object: a row in MAKERS."""
 import uuid
 
 from .client import contract_of
+from .jobs import add_job
 from .tenants import Tenant
 from .wait import wait_until
 
@@ -101,6 +102,7 @@ MAKERS = {
     "report_id": lambda w: w.post("/v1/reports", {"name": w.word, "definition": REPORT})["id"],
     "schedule_id": lambda w: w.post(f"/v1/reports/{w.id_of('report_id')}/schedules", SCHEDULE)["id"],
     "export_id": export,
+    "job_id": lambda w: add_job(w.server, w.id, "test.unknown", "dead", error=w.word),
     "project_id": lambda w: w.post("/v1/projects", {"key": "P" + uuid.uuid4().hex[:8].upper(),
                                                     "name": w.word})["id"],
 }
@@ -111,6 +113,7 @@ REFERENCES = {"assignee_id": "agent_id", "key_id": "api_key_id", "actor_id": "ap
 # Path parameters that name nothing of a team, each with its reason.
 NOT_OF_A_TEAM = {
     "file": "a page of the API reference",
+    "kind": "a kind of job, the same for all teams",
 }
 
 
