@@ -11,10 +11,13 @@ LEASE_S = 2
 
 @pytest.mark.parametrize("point", ["db", "commit", "committed"])
 def test_a_job_killed_at_every_step_ends_done(make_server, point):
-    server = make_server({"TESSERA_JOB_LEASE_S": str(LEASE_S)}, start=False)
+    server = make_server({"TESSERA_JOB_LEASE_S": str(LEASE_S)})
     held = set()            # what the killed node left: the state of the job
     alive = 0
     try:
+        wait_until(lambda: truth.value(server, "SELECT count(*) FROM job WHERE state = 'done'"), 10,
+                   "the server's own first job is over")
+        server.kill9()
         for nth in range(1, 90):
             made = add_job(server, "t1")
             server.env["TESSERA_FAULT"] = f"{point}:{nth}:kill"
