@@ -202,10 +202,9 @@ static void waiter_done(void *arg, const struct egress_answer *a)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* The call may be gone once is_done is set, so it is given up under the lock that says it is not. */
-static void wait_done(struct ctx *cx, struct waiter *w, struct call *c)
+/* The call may be gone at any moment, so it is touched only under the lock that says it is not. */
+static void wait_done(struct ctx *cx, struct egress *eg, struct waiter *w, struct call *c)
 {
-    struct egress *eg = c->eg;
     bool is_given_up = false;
     pthread_mutex_lock(&w->lock);
     while (!w->is_done) {
@@ -252,7 +251,7 @@ static enum err_code call_and_wait(struct ctx *cx, struct egress *eg, const stru
         if (cx->deadline_us && cx->deadline_us < c->deadline_us)
             c->deadline_us = cx->deadline_us;
         if (submit(c)) {
-            wait_done(cx, &w, c);
+            wait_done(cx, eg, &w, c);
         } else {
             call_free(c);
             not_taken(eg, EGRESS_STOPPED, waiter_done, &w);

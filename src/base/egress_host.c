@@ -239,7 +239,7 @@ static void rest(struct hosts *t, struct host *h, int64_t now_us)
 static void failed(struct hosts *t, struct host *h, int64_t now_us)
 {
     h->failures++;
-    h->places = h->places > 1 ? h->places / 2 : 1;
+    h->places = h->places >= 4 ? h->places / 2 : h->places;
     h->ips_until_us = 0;
     if (h->state == HOST_TRYING || (h->state == HOST_GOOD && h->failures >= EGRESS_FAILURES_MAX))
         rest(t, h, now_us);

@@ -1,7 +1,7 @@
 /* What egress knows about a host ("name:port"): its line, its places, its rests, its addresses.
  *
  * Places. A host that nobody knows gets PLACES_FIRST; each success adds one up to the setting, each
- * failure halves. Rest. After FAILURES_MAX failures in a row (no connection, no answer, a broken
+ * failure halves, down to two. Rest. After FAILURES_MAX failures in a row (no connection, no answer, a broken
  * one; never a status) calls end at once with RESTING for rest_ms, then one call tries: success
  * ends the rests, failure doubles them up to REST_MAX_MS, with jitter. Table. Bounded; the host
  * that was not used for longest gives way. Egress thread only. */

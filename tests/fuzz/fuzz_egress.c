@@ -25,7 +25,8 @@ static void check_url(struct ctx *cx, struct str s)
     BUG_IF(u.is_ip && u.ip.b[10] == 0xFF && u.ip.b[11] == 0xFF && u.ip.b[12] == 127 &&
            !memcmp(u.ip.b, (unsigned char[10]){ 0 }, 10) && !egress_addr_refused(&none, &u.ip));
     BUG_IF(egress_url_redact(&cx->arena, &u).n > 2 * EGRESS_URL_MAX);
-    BUG_IF(egress_url_parse(cx, u.text, &again) || !str_eq(u.key, again.key));
+    if (u.text.n <= EGRESS_URL_MAX) /* a slash may have been added */
+        BUG_IF(egress_url_parse(cx, u.text, &again) || !str_eq(u.key, again.key));
 }
 
 static void check_list(struct ctx *cx, struct str s)

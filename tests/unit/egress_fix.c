@@ -55,7 +55,8 @@ void eg_answers(struct egress_fix *f, const char *addresses)
 void eg_open(struct egress_fix *f, struct egress_conf conf)
 {
     egress_close(f->eg);
-    conf.record = record;
+    if (!conf.record)
+        conf.record = record;
     conf.record_arg = f;
     conf.resolve = resolve;
     conf.resolve_arg = f;

@@ -123,7 +123,7 @@ static bool redirect(struct talk *t, int status, const char *to)
 /* Does the connection go on? */
 static bool behave(struct talk *t, const char *path)
 {
-    static char block[16384];
+    char block[16384];
     if (path_is(path, "/echo"))
         return answer(t, 200, "X-Peer: yes\r\n", t->text, t->n);
     if (path_is(path, "/status/"))
