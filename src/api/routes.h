@@ -26,5 +26,6 @@ extern const struct route_table routes_exports;
 extern const struct route_table routes_jobs;
 extern const struct route_table routes_attachments;
 extern const struct route_table routes_audit;
+extern const struct route_table routes_requests;
 
 #endif
