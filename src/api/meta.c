@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/egress_log.h"
 #include "assets.h"
 #include "openapi.h"
 #include "route.h"
@@ -45,6 +46,25 @@ static int64_t resident_bytes(void)
     return str_to_i64(str_cut(&rest, ' '), &pages) ? pages * sysconf(_SC_PAGESIZE) : 0;
 }
 
+static void egress_metrics(struct buf *b, const struct app *app)
+{
+    struct egress_counts c;
+    struct egress_log_counts log;
+    egress_counts(app->egress, &c);
+    egress_log_counts(app->egress_log, &log);
+    gauge(b, "tessera_egress_running", "gauge", "Outbound calls that run.", c.running);
+    gauge(b, "tessera_egress_waiting", "gauge", "Outbound calls in line.", c.waiting);
+    gauge(b, "tessera_egress_hosts_resting", "gauge",
+          "Hosts that are not called for a while after failures.", c.hosts_resting);
+    gauge(b, "tessera_egress_log_dropped_total", "counter",
+          "Outbound calls that the request log had no room for.", log.dropped);
+    buf_lit(b, "# HELP tessera_egress_calls_total Outbound calls that ended, by outcome.\n"
+               "# TYPE tessera_egress_calls_total counter\n");
+    for (int i = 0; i < EGRESS_CLASSES; i++)
+        buf_printf(b, "tessera_egress_calls_total{outcome=\"%s\"} %lld\n", egress_class_words[i],
+                   (long long)c.ended[i]);
+}
+
 static enum err_code metrics(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)
 {
     (void)cx, (void)db;
@@ -72,6 +92,7 @@ static enum err_code metrics(struct ctx *cx, struct req *rq, struct db *db, stru
     gauge(b, "tessera_usage_stored_total", "counter", "Usage rows stored.", us.stored);
     gauge(b, "tessera_usage_flush_failures_total", "counter",
           "Usage flushes that failed and were tried again.", us.flush_failures);
+    egress_metrics(b, rq->app);
     gauge(b, "tessera_tokens", "gauge", "Live tokens.", token_dir_count(rq->app->tokens));
     gauge(b, "process_start_time_seconds", "gauge", "Start of the process, unix time.",
           rq->app->started_ms / 1000);

@@ -25,6 +25,9 @@ struct geo;      /* core/geo.h: countries of addresses, or NULL */
 struct blobs;    /* core/crm/blob.h: the store of attachments */
 struct exports;  /* core/report/export.h: files made in the background */
 struct jobs;     /* core/job/job.h: work in the background */
+/* base/egress.h: the only way out over HTTP; core/egress_log.h: its log. */
+struct egress;
+struct egress_log;
 
 struct app { /* what lives as long as the server; read-only after start */
     struct store *store;
@@ -38,6 +41,8 @@ struct app { /* what lives as long as the server; read-only after start */
     struct blobs *blobs;
     struct exports *exports;
     struct jobs *jobs;
+    struct egress *egress;
+    struct egress_log *egress_log;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */

@@ -134,5 +134,19 @@ static const struct conf_row rows[] = {
     S("s3_bucket", s3_bucket, CONF_STR, 0, NULL, "Bucket for attachments; set to use S3."),
     S("s3_access_key", s3_access_key, CONF_STR, 0, NULL, "Access key of the S3 store."),
     S("s3_secret_key", s3_secret_key, CONF_STR, CONF_SECRET, NULL, "Secret key of the S3 store."),
+    S("egress_allow", egress_allow, CONF_STR, 0, NULL,
+      "What teams may have called although it is not the public internet: addresses, CIDRs, names and "
+      "*.name (comma separated). See docs/egress.md."),
+    S("egress_proxy", egress_proxy, CONF_STR, CONF_SECRET, NULL,
+      "Proxy for outbound calls: http://[user:password@]host:port, https:// or socks5://. Unset: "
+      "none, whatever http_proxy says."),
+    S("egress_ca_file", egress_ca_file, CONF_STR, 0, NULL,
+      "PEM file with the certificates that outbound calls trust instead of the system's."),
+    N("egress_host_calls", egress_host_calls, "16", 1, 256,
+      "Outbound calls that run at once to one host; a host that fails gets fewer."),
+    N("egress_host_rate", egress_host_rate, "0", 0, 100000,
+      "Outbound calls to one host a second; 0 = no limit."),
+    N("egress_log_days", egress_log_days, "30", 1, 3650,
+      "Days the log of outbound requests keeps each of them."),
 };
 const struct conf_table conf_table = { rows, sizeof rows / sizeof *rows, sizeof(struct conf) };

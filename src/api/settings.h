@@ -28,6 +28,8 @@ struct conf {
     struct str attachment_dir, attachment_types;
     int64_t attachment_max_mb;
     struct str s3_endpoint, s3_region, s3_bucket, s3_access_key, s3_secret_key;
+    struct str egress_allow, egress_proxy, egress_ca_file;
+    int64_t egress_host_calls, egress_host_rate, egress_log_days;
 };
 extern const struct conf_table conf_table;
 

@@ -16,6 +16,7 @@
 #include "../base/log.h"
 #include "../core/audit.h"
 #include "../core/crm/blob.h"
+#include "../core/egress_log.h"
 #include "../core/geo.h"
 #include "../core/idem.h"
 #include "../core/job/job.h"
@@ -48,6 +49,8 @@ struct serve {
     struct exports *exports;
     struct jobs *jobs;
     struct store_hooks hooks;
+    struct egress *egress;
+    struct egress_log *egress_log;
     struct throttle *throttle;
     struct mailer *mailer;
 };
@@ -256,11 +259,32 @@ static void fill_app(struct serve *s)
     s->jobs = s->app.jobs = jobs_open(&jc);
 }
 
+static enum err_code start_egress(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    struct egress_log_conf lc = { .store = s->store, .days = conf->egress_log_days };
+    enum err_code e = egress_log_start(s->c->cx, &lc, &s->egress_log);
+    struct egress_conf ec = { .allow = conf->egress_allow,
+                              .proxy = conf->egress_proxy,
+                              .ca_file = conf->egress_ca_file,
+                              .host_running_max = conf->egress_host_calls,
+                              .host_rate = conf->egress_host_rate,
+                              .record = egress_log_record,
+                              .record_arg = s->egress_log };
+    if (!e)
+        e = egress_open(s->c->cx, &ec, &s->egress);
+    s->app.egress = s->egress;
+    s->app.egress_log = s->egress_log;
+    return e;
+}
+
 static enum err_code start_threads(struct serve *s)
 {
     struct ctx *cx = s->c->cx;
     s->hooks = (struct store_hooks){ s, before_commit, after_commit };
     enum err_code e = store_start(cx, s->store, &s->hooks);
+    if (!e)
+        e = start_egress(s); /* who calls out starts after it and ends before it */
     if (!e)
         e = usage_start(cx, s->usage);
     if (!e)
@@ -314,6 +338,8 @@ static void stop_all(struct serve *s)
     exports_close(s->exports);
     jwt_close(s->jwt);
     mailer_close(s->mailer);
+    egress_close(s->egress);
+    egress_log_stop(s->egress_log);
     sweep_sessions(s);
     throttle_close(s->throttle);
     token_settle_close(s->settle);
