@@ -29,7 +29,10 @@ static const struct conf_row rows[] = {
     S("master_key", master_key, CONF_KEY, CONF_SECRET, NULL,
       "64 hex digits, or a file that holds them: the root of every key the server derives. Without "
       "it list cursors end with the "
-      "process."),
+      "process and no secrets are stored."),
+    S("master_key_previous", master_key_previous, CONF_KEY, CONF_SECRET, NULL,
+      "The master key before, in the same form: keys that are still wrapped under it are opened. "
+      "Needed until `tessera vault rotate --master` has run."),
     S("tls_cert", tls_cert, CONF_STR, 0, NULL,
       "PEM file with the certificate chain; TLS is on when it and tls_key are set. Read again "
       "on SIGHUP."),

@@ -6,7 +6,7 @@
 #include "../base/conf.h"
 
 struct conf {
-    struct str listen, database, master_key;
+    struct str listen, database, master_key, master_key_previous;
     struct str tls_cert, tls_key;
     struct str log_level, log_format;
     struct str trusted_proxies, cors_origins;

@@ -11,6 +11,7 @@
 #include "../core/people/member.h"
 #include "../core/token.h"
 #include "../core/usage.h"
+#include "../core/vault/vault.h"
 
 const struct option_row options_none[] = { { 0 } };
 const struct option_row options_json[] = { { "json", true, "print JSON" }, { 0 } };
@@ -60,10 +61,17 @@ static enum err_code open_store(struct cli *c, struct store **out)
                                .pg_writers = 1,
                                .pg_readers = 1,
                                .queue_max = c->conf.queue_max };
-    audit_setup(c->conf.master_key);
     enum err_code e = store_open(c->cx, &conf, out);
     if (!e)
         arena_defer(&c->cx->arena, close_store, *out);
+    return e;
+}
+
+enum err_code cli_vault(struct cli *c, struct store *s)
+{
+    enum err_code e = vault_start(c->cx, s, c->conf.master_key, c->conf.master_key_previous);
+    if (!e)
+        audit_setup(vault_mac_key(VAULT_AUDIT));
     return e;
 }
 
@@ -87,7 +95,9 @@ enum err_code cli_store(struct cli *c, struct store **out)
     enum err_code e = must_exist(c);
     if (!e)
         e = open_store(c, out);
-    return e ? e : store_migrate(c->cx, *out, &applied);
+    if (!e)
+        e = store_migrate(c->cx, *out, &applied);
+    return e ? e : cli_vault(c, *out);
 }
 
 struct team_job {

@@ -47,9 +47,11 @@ struct str cli_option(const struct cli *c, const struct command *cmd, const char
 /* The values of an option that may be given several times: start with *at = 0, false at the end. */
 bool cli_option_next(const struct cli *c, const struct command *cmd, const char *name, int *at,
                      struct str *value);
-/* Open the database of the settings for a command (no threads), apply nothing; checks that it is
- * migrated. The store is closed at exit of the command. */
+/* Open the database of the settings for a command (no threads), bring it to this program's schema,
+ * open the vault. The store is closed at exit of the command. */
 enum err_code cli_store(struct cli *c, struct store **out);
+/* Opens the vault with the master keys of the settings and keys the audit log. Part of cli_store. */
+enum err_code cli_vault(struct cli *c, struct store *s);
 /* The id of the team that the option --team (slug or id) names; the default team without it.
  * NOT_FOUND. Lives in c->cx. */
 enum err_code cli_team(struct cli *c, struct store *s, struct str *team_id);
@@ -78,6 +80,8 @@ enum err_code cmd_audit_verify(struct cli *c);
 enum err_code cmd_audit_export(struct cli *c);
 enum err_code cmd_hook_verify(struct cli *c);
 enum err_code cmd_version(struct cli *c);
+enum err_code cmd_vault_rotate(struct cli *c);
+enum err_code cmd_vault_status(struct cli *c);
 enum err_code cmd_stats(struct cli *c);
 enum err_code cmd_user_create(struct cli *c);
 enum err_code cmd_user_list(struct cli *c);
@@ -98,6 +102,7 @@ enum err_code cmd_token_delete(struct cli *c);
 
 extern const struct option_row options_jobs[], options_jobs_list[], options_jobs_kinds[];
 extern const struct option_row options_user_list[], options_user_role[];
+extern const struct option_row options_vault_rotate[];
 extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
 extern const struct option_row options_hook_verify[];
 extern const struct option_row options_token_create[], options_token_regenerate[],

@@ -1,6 +1,6 @@
 /* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
  *
- * Start: database, migrations, usage recovery, token directory, limits from this hour's usage,
+ * Start: database, migrations, vault, usage recovery, token directory, limits from this hour's usage,
  * writers, HTTP, jobs. Stop (SIGTERM, SIGINT): HTTP drains, running jobs go back, then usage flushes,
  * then the store. SIGHUP: certificates, database of countries and log level again. */
 #include <malloc.h>
@@ -26,9 +26,9 @@
 #include "../core/people/throttle.h"
 #include "../core/people/user.h"
 #include "../core/report/export.h"
-#include "../core/seal.h"
 #include "../core/token_admin.h"
 #include "../core/token_settle.h"
+#include "../core/vault/vault.h"
 #include "../http/server.h"
 #include "cli.h"
 #include "job_kinds.h"
@@ -194,9 +194,6 @@ static enum err_code start_data(struct serve *s)
     const struct conf *conf = &s->c->conf;
     struct store_conf sc = { conf->database, conf->pg_writers, conf->pg_readers, conf->queue_max };
     int applied = 0;
-    audit_setup(conf->master_key);
-    seal_setup(conf->master_key);
-    s->throttle = throttle_open(conf->master_key, conf->sign_in_limit);
     enum err_code e = open_jwt(s);
     if (!e)
         e = open_mailer(s);
@@ -204,6 +201,10 @@ static enum err_code start_data(struct serve *s)
         e = store_open(cx, &sc, &s->store);
     if (!e)
         e = store_migrate(cx, s->store, &applied);
+    if (!e)
+        e = cli_vault(s->c, s->store);
+    if (!e)
+        s->throttle = throttle_open(vault_mac_key(VAULT_WEB), conf->sign_in_limit);
     if (!e)
         e = open_blobs(s);
     if (!e)
@@ -310,8 +311,8 @@ static enum err_code start_http(struct serve *s)
     if (e)
         return e;
     s->app.openapi = buf_view(&api);
-    if (conf->master_key.n) {
-        crypt_derive(conf->master_key, "tessera list cursors", s->app.cursor_key.b);
+    if (vault_is_ready()) {
+        crypt_derive(vault_mac_key(VAULT_WEB), "tessera list cursors", s->app.cursor_key.b);
     } else {
         crypt_random(s->app.cursor_key.b, sizeof s->app.cursor_key.b);
         log_warn(NULL, "serve.no_master_key", KVC("effect", "list cursors end with this process"));
@@ -347,6 +348,7 @@ static void stop_all(struct serve *s)
     if (s->usage)
         usage_stop(s->usage);
     store_close(s->store);
+    vault_stop();
     if (s->usage)
         usage_close(s->usage);
     geo_close(s->geo);

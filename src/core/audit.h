@@ -3,7 +3,7 @@
  *
  * A row is written in the transaction of the change itself, so neither exists without the other.
  * Rows of a team form a chain: each holds a hash over its content and the hash before it, keyed
- * with the master key where there is one; audit_verify finds the first row that was changed,
+ * where there is a master key (core/vault keeps the key); audit_verify finds the first row that was changed,
  * removed or put in between. Secrets never get in: before and after are printed by field tables,
  * which leave F_SECRET members out, and members inside free JSON whose names sound secret are
  * masked.
@@ -37,9 +37,9 @@ enum err_code audit_write(struct ctx *cx, struct db *db, const struct caller *wh
                           const struct audit_entry *entry);
 /* The object by its table, secrets left out. NULL gives STR_NONE. Lives in cx. */
 struct str audit_json(struct ctx *cx, const struct rec *r, const void *obj);
-/* The key of the chain: from the master key; without a call (or a master key) the chain is plain
- * SHA-256. Once, at start. */
-void audit_setup(struct str master_key);
+/* The key of the chain, 32 bytes, copied (vault_mac_key(VAULT_AUDIT)); without a call, or with an
+ * empty one, the chain is plain SHA-256. Once, at start. */
+void audit_setup(struct str key);
 
 /* ---- reading: audit_read.c */
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from harness.client import Api, assert_problem, contract_of
-from harness.server import Refused
+from harness.server import MASTER_KEY, Refused
 from harness.tenants import Tenant, lines, new_project
 from harness.wait import wait_until
 from harness.world import World, parameters_of, request_for
@@ -368,6 +368,12 @@ def test_only_the_tampered_team_is_named_and_the_words_say_so(tampered):
 def test_the_master_key_is_needed_to_call_a_log_intact(server, own_team):
     done = server.run("audit", "verify", "--team", own_team.slug,
                       env={"TESSERA_MASTER_KEY": "ab" * 32})
+    assert done.returncode == 1 and "wrapped under the master key with id" in done.stderr
+    del server.env["TESSERA_MASTER_KEY"]
+    try:
+        done = server.run("audit", "verify", "--team", own_team.slug)
+    finally:
+        server.env["TESSERA_MASTER_KEY"] = MASTER_KEY
     assert done.returncode == 1 and "another master key" in done.stdout
 
 

@@ -132,22 +132,6 @@ def test_without_a_master_key_it_is_not_configured(start_server):
     assert "master_key" in problem["detail"]
 
 
-def test_another_master_key_does_not_open_the_secret(start_server):
-    server = start_server(env=settings(secret=SECRET))
-    person = outsider(server)
-    secret, _, _ = enrol(person)
-    server.stop()
-    server.env["TESSERA_MASTER_KEY"] = "ab" * 32
-    server.start()
-
-    reply = person.post("/v1/me/recovery-codes", {"code": code_at(secret, now_step())})
-
-    assert_problem(reply, 409, "not_configured")
-    reply = sign_in(server, person, totp_code=code_at(secret, now_step()))
-    assert_problem(reply, 409, "not_configured")
-    assert "seal.other_master_key" in server.log_text()
-
-
 def test_secrets_and_codes_are_not_kept_in_the_clear(start_server):
     server = start_server(env=settings(secret=SECRET))
     person = outsider(server)

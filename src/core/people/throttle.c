@@ -36,14 +36,14 @@ struct name {
     int64_t limit;
 };
 
-struct throttle *throttle_open(struct str master_key, int64_t limit)
+struct throttle *throttle_open(struct str key, int64_t limit)
 {
     struct throttle *t = calloc(1, sizeof *t);
     BUG_IF(!t);
     t->limit = limit;
     crypt_random(t->name_key, sizeof t->name_key);
-    if (master_key.n)
-        crypt_derive(master_key, "tessera device cookies", t->device_key);
+    if (key.n)
+        crypt_derive(key, "tessera device cookies", t->device_key);
     else
         crypt_random(t->device_key, sizeof t->device_key);
     for (int i = 0; i < SHARDS; i++)

@@ -19,9 +19,9 @@
 #define DEVICE_DAYS 365
 
 struct throttle;
-/* limit: failures of an account from one address. Device cookies are signed with a key derived from
- * master_key; without one they end with this process. */
-struct throttle *throttle_open(struct str master_key, int64_t limit);
+/* limit: failures of an account from one address. Device cookies are signed with a key derived from `key`;
+ * with an empty one they end with this process. */
+struct throttle *throttle_open(struct str key, int64_t limit);
 void throttle_close(struct throttle *t); /* NULL is fine */
 
 struct attempt {

@@ -7,12 +7,11 @@
 
 #include "../../base/clock.h"
 #include "../../base/json.h"
-#include "../seal.h"
+#include "../vault/vault.h"
 #include "user.h"
 
 #define SECRET_TEXT (TOTP_SECRET_LEN * 8 / 5) /* base32 digits */
 #define CODE_CHARS 10                         /* of a recovery code, 5 bits each */
-#define MAC_RECOVERY "recovery codes"
 
 static const char base32[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"; /* RFC 4648 §6 */
 /* Recovery codes leave out what is easily misread: 0 and o, 1 and l. */
@@ -88,9 +87,9 @@ static struct str base32_of(struct arena *a, const unsigned char *p, size_t n)
     return str_of(out);
 }
 
-static struct seal_place secret_place(const char *table, const char *column, struct str user_id)
+static struct vault_place secret_place(const char *table, const char *column, struct str user_id)
 {
-    return (struct seal_place){ table, column, STR_NONE, user_id };
+    return (struct vault_place){ table, column, STR_NONE, user_id };
 }
 
 /* ---- checking ---- */
@@ -99,13 +98,13 @@ static struct seal_place secret_place(const char *table, const char *column, str
 static enum err_code read_secret(struct ctx *cx, struct db *db, struct str user_id, struct str *out)
 {
     struct totp_row row;
-    struct seal_place at = secret_place("app_user", "totp_secret", user_id);
+    struct vault_place at = secret_place("app_user", "totp_secret", user_id);
     db_scope_system(db);
     enum err_code e = db_one(cx, db, &rec_row,
                              "SELECT totp_secret, 0 AS totp_step FROM app_user WHERE id = $1 AND "
                              "totp_secret IS NOT NULL",
                              ARGS(VT(user_id)), &row);
-    return e ? e : unseal(cx, &at, row.totp_secret, out);
+    return e ? e : vault_open(cx, db, &at, row.totp_secret, out);
 }
 
 enum err_code totp_check(struct ctx *cx, struct db *db, struct str user_id, struct str code,
@@ -155,7 +154,7 @@ static enum err_code code_hash(struct ctx *cx, struct str user_id, const char *p
 {
     unsigned char mac[SHA256_LEN];
     struct str text = str_printf(&cx->arena, STR_FMT "|%s", STR_ARG(user_id), plain);
-    enum err_code e = seal_mac(cx, MAC_RECOVERY, text, mac);
+    enum err_code e = vault_mac(cx, VAULT_RECOVERY, text, mac);
     if (!e)
         *out = hex_of(&cx->arena, mac, sizeof mac);
     return e;
@@ -283,9 +282,9 @@ enum err_code totp_begin(struct ctx *cx, struct db *db, const struct caller *who
                          struct totp_start *out)
 {
     unsigned char raw[TOTP_SECRET_LEN];
-    struct seal_place at = secret_place("totp_pending", "secret", who->user_id);
+    struct vault_place at = secret_place("totp_pending", "secret", who->user_id);
     struct str text;
-    enum err_code e = seal_must_be_ready(cx);
+    enum err_code e = vault_must_be_ready(cx);
     if (!e)
         e = must_be_off(cx, db, who->user_id);
     if (!e)
@@ -293,7 +292,7 @@ enum err_code totp_begin(struct ctx *cx, struct db *db, const struct caller *who
     if (e)
         return e;
     crypt_random(raw, sizeof raw);
-    e = seal(cx, &at, (struct str){ (const char *)raw, sizeof raw }, &text);
+    e = vault_seal(cx, db, &at, (struct str){ (const char *)raw, sizeof raw }, &text);
     if (!e)
         e = db_run(cx, db,
                    "INSERT INTO totp_pending (user_id, secret, created_ms) VALUES ($1, $2, $3) "
@@ -313,24 +312,24 @@ static enum err_code read_pending(struct ctx *cx, struct db *db, struct str user
                                   struct str *secret)
 {
     struct rec_text row;
-    struct seal_place at = secret_place("totp_pending", "secret", user_id);
+    struct vault_place at = secret_place("totp_pending", "secret", user_id);
     enum err_code e =
         db_one(cx, db, &rec_text,
                "SELECT secret AS s FROM totp_pending WHERE user_id = $1 AND created_ms > $2",
                ARGS(VT(user_id), VI(clock_ms() - TOTP_PENDING_MS)), &row);
     if (e == ERR_NOT_FOUND)
         return fail(cx, CONFLICT, "No second factor was begun in the last 30 minutes; begin again");
-    return e ? e : unseal(cx, &at, row.s, secret);
+    return e ? e : vault_open(cx, db, &at, row.s, secret);
 }
 
 /* The code that confirms is used up by it: its step is stored with the secret. */
 static enum err_code switch_on(struct ctx *cx, struct db *db, struct str user_id, struct str secret,
                                int64_t step)
 {
-    struct seal_place at = secret_place("app_user", "totp_secret", user_id);
+    struct vault_place at = secret_place("app_user", "totp_secret", user_id);
     struct str text;
     struct rec_num done;
-    enum err_code e = seal(cx, &at, secret, &text);
+    enum err_code e = vault_seal(cx, db, &at, secret, &text);
     if (!e)
         e = db_one(cx, db, &rec_num,
                    "UPDATE app_user SET totp_secret = $2, totp_step = $3 WHERE id = $1 AND "

@@ -3,7 +3,7 @@
  * totp_step.
  *
  * Enrolling has two steps: totp_begin makes a secret that waits in totp_pending, totp_confirm takes
- * a code of it and only then switches the factor on. Secrets are sealed (core/seal.h), recovery
+ * a code of it and only then switches the factor on. Secrets are sealed (core/vault/vault.h), recovery
  * codes are kept as keyed hashes and work once each. A code's step is remembered, so that neither
  * it nor an older one is taken again. Every function here sets the unit's scope to the system's;
  * the caller sets its own again. */

@@ -1,0 +1,31 @@
+"""Sealed texts as they were before the vault (v1), made and read in a way of the tests' own."""
+
+import base64
+import hashlib
+import hmac
+import os
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+
+def derive(key, label):
+    """HKDF-SHA256 (RFC 5869) of text or bytes: no salt, one block."""
+    key = key.encode() if isinstance(key, str) else key
+    prk = hmac.digest(bytes(32), key, "sha256")
+    return hmac.digest(prk, label.encode() + b"\1", "sha256")
+
+
+def v1_text(master, table, column, row_id, plain):
+    """A secret of no team, sealed under a master key (its 64 hex digits)."""
+    root = derive(master, "tessera sealed secrets")
+    key_id = derive(master, "tessera sealed secrets: key id")[:4].hex()
+    nonce = os.urandom(12)
+    place = f"{table}|{column}||{row_id}".encode()
+    raw = nonce + AESGCM(derive(root, f"seal {table}.{column}")).encrypt(nonce, plain, place)
+    return f"v1.{key_id}." + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def v1_recovery_hash(master, user_id, code):
+    """What was stored of a recovery code."""
+    key = derive(derive(master, "tessera sealed secrets"), "recovery codes")
+    return hmac.new(key, f"{user_id}|{code.replace('-', '')}".encode(), hashlib.sha256).hexdigest()
