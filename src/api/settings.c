@@ -27,9 +27,9 @@ static const struct conf_row rows[] = {
     S("database", database, CONF_STR, CONF_SECRET, "sqlite:tessera.db",
       "sqlite:PATH, or postgresql://user:password@host/name (any libpq URI)."),
     S("master_key", master_key, CONF_KEY, CONF_SECRET, NULL,
-      "64 hex digits, or a file that holds them: the root of every key the server derives. Without "
-      "it list cursors end with the "
-      "process and no secrets are stored."),
+      "32 random bytes as 64 hex digits or base64, or a file that holds them: it wraps every key "
+      "that the server keeps. Without it no secrets are stored and list cursors end with the "
+      "process."),
     S("master_key_previous", master_key_previous, CONF_KEY, CONF_SECRET, NULL,
       "The master key before, in the same form: keys that are still wrapped under it are opened. "
       "Needed until `tessera vault rotate --master` has run."),

@@ -197,10 +197,10 @@ static const char *set_key(struct load *l, const struct conf_row *r, struct str 
     unsigned char key[KEY_BYTES];
     struct str text = v;
 
-    if (!hex_parse(v, key, sizeof(key))) {
+    if (!crypt_key_of(v, key)) {
         if (v.n == 0 || has_control(v) || !read_file(l->cx, v, KEY_FILE_MAX, &text) ||
-            !hex_parse(str_trim(text), key, sizeof(key)))
-            return "must be 64 hex digits or a file that holds them";
+            !crypt_key_of(str_trim(text), key))
+            return "must be 64 hex digits, or 32 bytes as base64, or a file that holds them";
     }
     *(struct str *)member(r, l->out) = hex_of(&l->cx->arena, key, sizeof(key));
     return NULL;
@@ -469,7 +469,7 @@ static void put_type(struct buf *b, const struct conf_row *r)
         break;
     case CONF_BOOL: buf_lit(b, "true or false"); break;
     case CONF_CIDRS: buf_lit(b, "addresses and networks"); break;
-    case CONF_KEY: buf_lit(b, "64 hex digits, or a file that holds them"); break;
+    case CONF_KEY: buf_lit(b, "64 hex digits, 32 bytes as base64, or a file"); break;
     }
 }
 

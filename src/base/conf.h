@@ -13,7 +13,7 @@ enum conf_type {
     CONF_INT,
     CONF_BOOL,
     CONF_CIDRS,
-    CONF_KEY /* 64 hex digits or a file with them */
+    CONF_KEY /* 32 bytes: 64 hex digits, base64 with padding, or a file with either */
 };
 enum conf_flag { CONF_SECRET = 1, CONF_RELOAD = 2 /* honoured on SIGHUP */ };
 enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };

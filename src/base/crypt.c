@@ -23,6 +23,7 @@
 
 #define POOL_BYTES 512
 #define LABEL_MAX 128
+#define KEY_BASE64 44 /* digits of 32 bytes, with the padding */
 
 /* Argon2id: 19 MiB, two passes, one lane (the OWASP password storage advice). */
 #define ARGON_PASSES 2
@@ -277,6 +278,21 @@ bool base64url_parse(struct str s, unsigned char *out, size_t cap, size_t *out_n
         return false;
     *out_n = at;
     return true;
+}
+
+bool crypt_key_of(struct str s, unsigned char out[SHA256_LEN])
+{
+    char url[KEY_BASE64];
+    size_t n = 0;
+
+    if (hex_parse(s, out, SHA256_LEN))
+        return true;
+    if (s.n != KEY_BASE64 || s.p[KEY_BASE64 - 1] != '=')
+        return false;
+    for (size_t i = 0; i < KEY_BASE64 - 1; i++)
+        url[i] = s.p[i] == '+' ? '-' : s.p[i] == '/' ? '_' : s.p[i];
+    return base64url_parse((struct str){ url, KEY_BASE64 - 1 }, out, SHA256_LEN, &n) &&
+           n == SHA256_LEN;
 }
 
 /* The next time stamp with counter: the clock, or one more than the newest when the clock stands

@@ -31,6 +31,9 @@ struct str base64url_of(struct arena *a, const unsigned char *p,
 /* Strict: no padding, no white space, no stray bits. *out_n = decoded length; false when not valid
  * or longer than cap. */
 bool base64url_parse(struct str s, unsigned char *out, size_t cap, size_t *out_n);
+/* A key of 32 bytes as people write it: 64 hex digits, or base64 of either alphabet with its
+ * padding, which tells a key from a path. False leaves *out unsaid. */
+bool crypt_key_of(struct str s, unsigned char out[SHA256_LEN]);
 
 /* UUIDv7 (RFC 9562 §5.7), lower case, strictly increasing within the process. */
 struct str uuid7(struct arena *a);

@@ -2,9 +2,8 @@
 #include "cli.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "../core/people/member.h"
+#include "../base/json.h"
 #include "../core/vault/vault_admin.h"
 
 #define BATCH_DEFAULT 200
@@ -171,18 +170,44 @@ static enum err_code status_unit(struct ctx *cx, struct db *db, void *arg)
     return vault_status(cx, db, arg);
 }
 
-static void print_status(const struct vault_status *s)
+static void print_value(const char *name, const json_t *v)
+{
+    if (json_is_integer(v))
+        printf("  %s=%lld", name, (long long)json_integer_value(v));
+    else if (json_is_string(v))
+        printf("  %s=%s", name, *json_string_value(v) ? json_string_value(v) : "-");
+}
+
+/* A line for each object of an array: what is not null, as name=value. */
+static void print_list(struct cli *c, const char *title, struct str list)
+{
+    const json_t *all = json_read(c->cx, list);
+    json_t *item, *v;
+    const char *name;
+    size_t i;
+    printf("%s\n", title);
+    if (!json_array_size(all))
+        printf("  none\n");
+    json_array_foreach(all, i, item) {
+        json_object_foreach(item, name, v)
+            print_value(name, v);
+        printf("\n");
+    }
+}
+
+static void print_status(struct cli *c, const struct vault_status *s)
 {
     struct str none = STR("none: no secrets are stored");
-    printf("master key   " STR_FMT "\n", STR_ARG(s->master_key_id.p ? s->master_key_id : none));
+    printf("master key " STR_FMT "\n", STR_ARG(s->master_key_id.p ? s->master_key_id : none));
     if (s->previous_key_id.p)
-        printf("previous     " STR_FMT ", %lld keys under it\n", STR_ARG(s->previous_key_id),
+        printf("previous   " STR_FMT ", %lld keys under it\n", STR_ARG(s->previous_key_id),
                (long long)s->under_previous);
-    printf("keys         %lld\n  " STR_FMT "\n", (long long)s->keys_total, STR_ARG(s->keys));
-    printf("columns\n  " STR_FMT "\n", STR_ARG(s->columns));
-    printf("rotations\n  " STR_FMT "\n", STR_ARG(s->rotations));
-    printf("quarantine   %lld\n  " STR_FMT "\n", (long long)s->quarantine_total,
-           STR_ARG(s->quarantine));
+    printf("keys       %lld\n", (long long)s->keys_total);
+    printf("quarantine %lld\n", (long long)s->quarantine_total);
+    print_list(c, "columns", s->columns);
+    print_list(c, "keys, newest first", s->keys);
+    print_list(c, "rotations that have not ended", s->rotations);
+    print_list(c, "secrets that do not open, newest first", s->quarantine);
 }
 
 enum err_code cmd_vault_status(struct cli *c)
@@ -197,6 +222,6 @@ enum err_code cmd_vault_status(struct cli *c)
     if (c->as_json)
         print_json(c, &rec_vault_status, &status);
     else
-        print_status(&status);
+        print_status(c, &status);
     return ERR_NONE;
 }

@@ -230,6 +230,30 @@ static void test_key_is_digits_or_a_file(void **state)
     assert_refused(NULL, LIST("TESSERA_MASTER_KEY=/tmp"), "master_key");
 }
 
+static void test_key_is_base64_with_its_padding(void **state)
+{
+    static const char *const good[] = {
+        "TESSERA_MASTER_KEY=/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+8=",
+        "TESSERA_MASTER_KEY=_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-_-8=",
+    };
+    static const char *const bad[] = {
+        "TESSERA_MASTER_KEY=/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+8",  /* a path, perhaps */
+        "TESSERA_MASTER_KEY=/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+9=", /* stray bits */
+        "TESSERA_MASTER_KEY=/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/v==", /* 31 bytes */
+        "TESSERA_MASTER_KEY=/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/+/.8=",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(load(NULL, LIST(good[i])), ERR_NONE);
+        assert_true(
+            str_eq(conf.master_key,
+                   STR("ffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffeffef")));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_refused(NULL, LIST(bad[i]), "master_key");
+}
+
 static void test_secrets_are_not_repeated(void **state)
 {
     struct buf b;
@@ -281,6 +305,7 @@ int main(void)
         TEST(test_bad_values_name_key_and_source),
         TEST(test_unknown_environment_names_are_refused),
         TEST(test_key_is_digits_or_a_file),
+        TEST(test_key_is_base64_with_its_padding),
         TEST(test_secrets_are_not_repeated),
         TEST(test_markdown_has_a_line_for_each_setting),
     };

@@ -9,11 +9,11 @@ from .totp import code_at, now_step
 class Enrolled:
     """A user with a second factor."""
 
-    def __init__(self, server):
-        self.server = server
-        made = create_user(server, "agent")
+    def __init__(self, server, password=PASSWORD):
+        self.server, self.password = server, password
+        made = create_user(server, "agent", password=password)
         self.id, self.email = made["id"], made["email"]
-        self.browser = Person(server, self.email).sign_in()
+        self.browser = Person(server, self.email, password).sign_in()
         reply = self.browser.post("/v1/me/totp")
         assert reply.status_code == 200, reply.text
         self.secret = reply.json()["secret"]
@@ -23,7 +23,7 @@ class Enrolled:
         self.codes = reply.json()["recovery_codes"]
 
     def sign_in(self, **more):
-        return Api(self.server).post("/v1/sessions", {"email": self.email, "password": PASSWORD,
+        return Api(self.server).post("/v1/sessions", {"email": self.email, "password": self.password,
                                                       **more})
 
     def opens(self):

@@ -29,3 +29,31 @@ def v1_recovery_hash(master, user_id, code):
     """What was stored of a recovery code."""
     key = derive(derive(master, "tessera sealed secrets"), "recovery codes")
     return hmac.new(key, f"{user_id}|{code.replace('-', '')}".encode(), hashlib.sha256).hexdigest()
+
+
+# --- the vault's form, read past the server ------------------------------------------------------
+
+
+def opened(key, place, body):
+    """What base64url of nonce, ciphertext and tag holds."""
+    raw = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    return AESGCM(key).decrypt(raw[:12], raw[12:], place.encode())
+
+
+def master_id(master):
+    return derive(master, "tessera vault: key id")[:8].hex()
+
+
+def unwrapped(master, row):
+    """The key of a row (team_id, purpose, version, id, wrapped) of vault_key."""
+    team_id, purpose, version, key_id, wrapped = row
+    place = f"vault_key|{purpose}|{version}|{key_id}|{team_id}"
+    return opened(derive(master, "tessera vault: key of keys"), place, wrapped)
+
+
+def forms(raw):
+    """The ways in which bytes are commonly written."""
+    base = base64.b64encode(raw).rstrip(b"=")
+    url = base.replace(b"+", b"-").replace(b"/", b"_")
+    return {raw, raw.hex().encode(), raw.hex().upper().encode(), base, url,
+            base64.b32encode(raw).rstrip(b"=")}
