@@ -127,7 +127,7 @@ static enum err_code look(struct ctx *cx, struct db *db, struct job *j, struct t
     j->version = k.version;
     if (e != ERR_NOT_FOUND)
         return e;
-    e = count_all(cx, db, j->ask->team_id, STR("v1.%"), &texts);
+    e = count_all(cx, db, j->ask->team_id, STR("%"), &texts);
     j->has_none = !texts;
     return e;
 }
