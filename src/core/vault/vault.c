@@ -31,13 +31,18 @@ enum err_code vault_must_be_ready(struct ctx *cx)
 
 static const struct mac_row {
     const char *purpose;
-    const char *has_old; /* rows that were keyed before there was a vault, as n */
+    bool has_past; /* was derived from the master key before there was a vault */
 } mac_rows[VAULT_MACS] = {
-    [VAULT_AUDIT] = { "audit", "SELECT COUNT(*) AS n FROM audit_head WHERE hash <> '' AND "
-                               "hash NOT LIKE '1.-.%'" },
-    [VAULT_RECOVERY] = { "recovery", "SELECT COUNT(*) AS n FROM recovery_code" },
-    [VAULT_WEB] = { "web", NULL },
+    [VAULT_AUDIT] = { "audit", true },
+    [VAULT_RECOVERY] = { "recovery", true },
+    [VAULT_WEB] = { "web", false },
 };
+
+/* What was keyed before there was a vault: a database with a log or codes of that kind goes on with
+ * both keys. */
+static const char SQL_PAST[] =
+    "SELECT (SELECT COUNT(*) FROM audit_head WHERE hash <> '' AND hash NOT LIKE '1.-.%') + "
+    "(SELECT COUNT(*) FROM recovery_code) AS n";
 
 struct start {
     struct str unknown; /* a key id that is neither master's */
@@ -98,19 +103,16 @@ static void old_mac(int which, unsigned char out[VAULT_KEY_LEN])
                      "recovery codes", out);
 }
 
-static enum err_code make_mac(struct ctx *cx, struct db *db, int which)
+static enum err_code make_mac(struct ctx *cx, struct db *db, int which, bool is_past)
 {
-    const struct mac_row *row = &mac_rows[which];
-    struct vault_key k = { .team_id = STR(""), .purpose = str_of(row->purpose), .version = 1 };
+    struct vault_key k = { .team_id = STR(""),
+                           .purpose = str_of(mac_rows[which].purpose),
+                           .version = 1 };
     unsigned char old[VAULT_KEY_LEN];
-    struct rec_num has = { .n = 0 };
-    enum err_code e =
-        row->has_old ? db_one(cx, db, &rec_num, row->has_old, NO_ARGS, &has) : ERR_NONE;
-    if (e)
-        return e;
-    if (has.n)
+    is_past &= mac_rows[which].has_past;
+    if (is_past)
         old_mac(which, old);
-    e = vault_key_add(cx, db, &k, has.n ? old : NULL);
+    enum err_code e = vault_key_add(cx, db, &k, is_past ? old : NULL);
     OPENSSL_cleanse(old, sizeof old);
     return e;
 }
@@ -118,11 +120,12 @@ static enum err_code make_mac(struct ctx *cx, struct db *db, int which)
 /* A key that is there already stays. */
 static enum err_code make_unit(struct ctx *cx, struct db *db, void *arg)
 {
-    enum err_code e = ERR_NONE;
+    struct rec_num past;
     (void)arg;
     db_scope_system(db);
+    enum err_code e = db_one(cx, db, &rec_num, SQL_PAST, NO_ARGS, &past);
     for (int i = 0; i < VAULT_MACS && !e; i++)
-        e = make_mac(cx, db, i);
+        e = make_mac(cx, db, i, past.n > 0);
     return e;
 }
 
