@@ -16,7 +16,7 @@
 #define TOTAL_DEFAULT_MS 30000
 #define CHECK_MS 5000
 #define STOP_SLICE_US 100000         /* how often a waiting caller looks at its stop flag */
-#define CALL_CAP ((size_t)256 << 10) /* addresses, headers, sentences */
+#define CALL_CAP ((size_t)512 << 10) /* addresses, headers, sentences */
 #define KEPT_CONNECTIONS 256L
 
 static const struct {
@@ -129,12 +129,23 @@ void egress_wake(void *arg)
     BUG_IF(n < 0 && errno != EAGAIN);
 }
 
-static void not_taken(struct egress *eg, enum egress_class class,
-                      void (*done)(void *, const struct egress_answer *), void *arg)
+/* Ends on the asker's thread, in few steps: it may be one of very many. */
+static void not_taken(struct egress *eg, const struct egress_ask *ask, enum egress_class class)
 {
-    struct egress_answer a = { .class = class, .error = str_of(egress_class_text(class)) };
+    struct egress_record r = { .method = ask->method,
+                               .endpoint = STR(""),
+                               .class = class,
+                               .error = str_of(egress_class_text(class)),
+                               .at_ms = clock_ms(),
+                               .labels = ask->labels };
     atomic_fetch_add(&eg->ended[class], 1);
-    done(arg, &a);
+    if (eg->conf.record)
+        eg->conf.record(eg->conf.record_arg, &r);
+}
+
+static struct egress_answer answer_of(enum egress_class class)
+{
+    return (struct egress_answer){ .class = class, .error = str_of(egress_class_text(class)) };
 }
 
 /* Hands the call to the thread; false: it stops. */
@@ -165,18 +176,19 @@ static bool has_room(struct egress *eg)
 void egress_start(struct egress *eg, const struct egress_ask *ask,
                   void (*done)(void *arg, const struct egress_answer *a), void *arg)
 {
-    struct call *c;
-    if (!has_room(eg)) {
-        not_taken(eg, EGRESS_BUSY, done, arg);
-        return;
-    }
-    c = call_new(eg, ask);
-    c->done = done;
-    c->arg = arg;
-    if (!submit(c)) {
+    enum egress_class class = EGRESS_BUSY;
+    if (has_room(eg)) {
+        struct call *c = call_new(eg, ask);
+        c->done = done;
+        c->arg = arg;
+        if (submit(c))
+            return;
         call_free(c);
-        not_taken(eg, EGRESS_STOPPED, done, arg);
+        class = EGRESS_STOPPED;
     }
+    struct egress_answer a = answer_of(class);
+    not_taken(eg, ask, class);
+    done(arg, &a);
 }
 
 /* ---- waiting ---- */
@@ -242,7 +254,8 @@ static enum err_code call_and_wait(struct ctx *cx, struct egress *eg, const stru
            pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) || pthread_cond_init(&w.done, &attr));
     pthread_condattr_destroy(&attr);
     if (!has_room(eg)) {
-        not_taken(eg, EGRESS_BUSY, waiter_done, &w);
+        not_taken(eg, ask, EGRESS_BUSY);
+        *out = answer_of(EGRESS_BUSY);
     } else {
         c = call_new(eg, ask);
         c->done = waiter_done;
@@ -254,7 +267,8 @@ static enum err_code call_and_wait(struct ctx *cx, struct egress *eg, const stru
             wait_done(cx, eg, &w, c);
         } else {
             call_free(c);
-            not_taken(eg, EGRESS_STOPPED, waiter_done, &w);
+            not_taken(eg, ask, EGRESS_STOPPED);
+            *out = answer_of(EGRESS_STOPPED);
         }
     }
     pthread_cond_destroy(&w.done);

@@ -61,7 +61,7 @@ struct egress_ask {
     const char *method; /* "POST"; static text */
     struct str url;
     const struct egress_header *headers;
-    size_t n_headers;   /* <= EGRESS_HEADERS_MAX */
+    size_t n_headers;   /* <= EGRESS_HEADERS_MAX; more than EGRESS_HEAD_MAX bytes are INVALID */
     struct str body;    /* STR_NONE = none; <= EGRESS_BODY_MAX */
     int redirects;      /* followed: 0 to EGRESS_REDIRECTS_MAX */
     int64_t connect_ms; /* for each address; 0 = 5 s */
@@ -99,6 +99,8 @@ struct egress_record { /* of a call that ended; valid during the call of record_
     const struct str *labels; /* EGRESS_LABELS */
 };
 
+/* `record` is called on the egress thread before `done`, or on the asker's when a call is not taken
+ * (then without an endpoint); it must not block. */
 struct egress_conf {          /* 0 or NULL = the default */
     struct str allow;         /* egress_allow_parse */
     struct str proxy;         /* http://[user:password@]host:port, https://, socks5:// */
@@ -109,7 +111,7 @@ struct egress_conf {          /* 0 or NULL = the default */
     int64_t host_running_max; /* 16 */
     int64_t host_rate;        /* calls to one host a second; 0 = no limit */
     int64_t rest_ms;          /* first rest of a failing host; 10 s */
-    void (*record)(void *arg, const struct egress_record *r); /* egress thread; must not block */
+    void (*record)(void *arg, const struct egress_record *r); /* see above */
     void *record_arg;
     egress_resolve_fn *resolve; /* seam for tests */
     void *resolve_arg;
@@ -127,7 +129,7 @@ void egress_close(struct egress *eg);
  * copied. Any thread. */
 void egress_start(struct egress *eg, const struct egress_ask *ask,
                   void (*done)(void *arg, const struct egress_answer *a), void *arg);
-/* The same, waiting; the answer lives in cx. Ends early with cx's deadline or stop. An answer of
+/* The same, waiting; the answer lives in cx, whose memory must hold answer_max bytes. Ends early with cx's deadline or stop. An answer of
  * any status is no error; else UNAVAILABLE or, for INVALID and DENIED, INVALID_FIELD with the
  * sentence in cx, and out->class says more. Never on an event thread or inside a unit of work. */
 enum err_code egress_call(struct ctx *cx, struct egress *eg, const struct egress_ask *ask,

@@ -70,9 +70,11 @@ static int before_request(void *arg, char *peer, char *own, int peer_port, int o
 
 /* ---- the request ---- */
 
-static void add_line(struct call *c, struct str line)
+/* libcurl copies the line: `a` is emptied for the next one. */
+static void add_line(struct call *c, struct arena *a, struct str line)
 {
-    struct curl_slist *list = curl_slist_append(c->lines, str_cstr(&c->cx.arena, line));
+    struct curl_slist *list = curl_slist_append(c->lines, str_cstr(a, line));
+    arena_reset(a);
     BUG_IF(!list);
     c->lines = list;
 }
@@ -90,21 +92,24 @@ static bool is_of_body(struct str name)
 
 static void set_headers(struct call *c)
 {
-    struct arena *a = &c->cx.arena;
+    struct arena own, *a = &own; /* a call may have many transfers */
     bool has_type = false;
+    arena_init(a, 8 * EGRESS_HEAD_MAX);
     for (size_t i = 0; i < c->ask.n_headers; i++) {
         const struct egress_header *h = &c->ask.headers[i];
         if ((c->drops_secrets && is_credential(h)) || (!c->has_body && is_of_body(h->name)))
             continue;
         has_type |= str_eq_nocase(h->name, STR("content-type"));
         if (str_trim(h->value).n)
-            add_line(c, str_printf(a, STR_FMT ": " STR_FMT, STR_ARG(h->name), STR_ARG(h->value)));
+            add_line(c, a,
+                     str_printf(a, STR_FMT ": " STR_FMT, STR_ARG(h->name), STR_ARG(h->value)));
         else /* curl's way to say: empty */
-            add_line(c, str_printf(a, STR_FMT ";", STR_ARG(h->name)));
+            add_line(c, a, str_printf(a, STR_FMT ";", STR_ARG(h->name)));
     }
     if (!has_type)
-        add_line(c, STR("Content-Type:")); /* not curl's own guess */
-    add_line(c, STR("Expect:"));           /* no waiting for 100 */
+        add_line(c, a, STR("Content-Type:")); /* not curl's own guess */
+    add_line(c, a, STR("Expect:"));           /* no waiting for 100 */
+    arena_done(a);
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->lines);
 }
 
@@ -166,7 +171,7 @@ static void set_limits(struct call *c, int64_t now_us)
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, KEEP_S);
-    if (!c->ask.is_cut)
+    if (!c->ask.is_cut && strcmp(c->method, "HEAD") != 0) /* its length is that of a GET */
         curl_easy_setopt(c->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)c->ask.answer_max);
 }
 

@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "egress_inner.h"
+#include "fault.h"
 #include "log.h"
 
 #define EVENTS 64
@@ -97,10 +98,14 @@ static void finish(struct call *c, enum egress_class class)
 
 static bool headers_are_fine(const struct call *c)
 {
-    for (size_t i = 0; i < c->ask.n_headers; i++)
-        if (!egress_header_is_fine(c->ask.headers[i].name, c->ask.headers[i].value))
+    size_t bytes = 0;
+    for (size_t i = 0; i < c->ask.n_headers; i++) {
+        const struct egress_header *h = &c->ask.headers[i];
+        bytes += h->name.n + h->value.n;
+        if (!egress_header_is_fine(h->name, h->value))
             return false;
-    return true;
+    }
+    return bytes <= EGRESS_HEAD_MAX;
 }
 
 /* False: the call has ended. */
@@ -147,7 +152,7 @@ static void transfer(struct call *c)
     c->state = CALL_RUNNING;
     if (now >= c->deadline_us)
         finish(c, EGRESS_TIMEOUT);
-    else if (!easy_start(c, now))
+    else if (fault_hit(FAULT_EGRESS) || !easy_start(c, now))
         finish(c, EGRESS_BROKEN);
 }
 
@@ -263,7 +268,7 @@ static void follow(struct call *c, struct str to, int status)
 
 static void ended(struct call *c, CURLcode rc)
 {
-    enum egress_class class = easy_class(c, rc);
+    enum egress_class class = fault_hit(FAULT_ANSWER) ? EGRESS_BROKEN : easy_class(c, rc);
     bool may_retry = class == EGRESS_CONNECT && c->at + 1 < c->ips.n;
     if (may_retry && clock_mono_us() < c->deadline_us) {
         easy_stop(c);

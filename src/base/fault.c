@@ -14,7 +14,8 @@
 
 enum fault_mode { FAULT_ONCE, FAULT_ON, FAULT_KILL, FAULT_MODES };
 
-static const char *const kind_words[FAULT_KINDS] = { "db", "commit", "committed", "send" };
+static const char *const kind_words[FAULT_KINDS] = { "db",   "commit", "committed",
+                                                     "send", "egress", "answer" };
 static const char *const mode_words[FAULT_MODES] = { "once", "on", "kill" };
 
 static atomic_int armed = -1; /* enum fault_kind, -1 = none */

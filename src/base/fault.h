@@ -12,6 +12,8 @@ enum fault_kind {
     FAULT_COMMIT,    /* before COMMIT */
     FAULT_COMMITTED, /* after COMMIT, before anyone is told (kill is the useful mode) */
     FAULT_SEND,      /* before a reply is queued */
+    FAULT_EGRESS,    /* before an outbound call is sent */
+    FAULT_ANSWER,    /* its answer was received, and is lost */
     FAULT_KINDS
 };
 

@@ -26,7 +26,7 @@ struct egress_fix {
     struct last last;
     struct egress_ips ips[ANSWERS_MAX]; /* what the resolver says, in turn; the last one stays */
     atomic_int n_ips, lookups;
-    atomic_int stop;
+    atomic_int stop, is_stuck; /* is_stuck: the resolver hangs for stuck.example */
 };
 
 int egress_fix_setup(void **state); /* loopback is allowed, a failing host rests 100 ms */
@@ -47,6 +47,7 @@ struct many { /* calls that nobody waits for one by one */
     atomic_int n[EGRESS_CLASSES];
 };
 void many_start(struct egress_fix *f, struct many *m, const char *path, int n);
+void many_done(void *many, const struct egress_answer *a);
 void many_wait(struct many *m, int n); /* for n of them to end */
 
 #define T(name) cmocka_unit_test_setup_teardown(name, egress_fix_setup, egress_fix_teardown)

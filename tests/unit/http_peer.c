@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -186,6 +187,7 @@ static void *peer_main(void *arg)
         must(t != NULL);
         t->p = p;
         t->fd = fd;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* head, then body */
         atomic_fetch_add(&p->connections, 1);
         must(!pthread_create(&p->threads[p->n_threads++], NULL, talk_main, t));
     }

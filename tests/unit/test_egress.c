@@ -187,7 +187,17 @@ static void test_headers_with_line_ends_send_nothing(void **state)
                                                              .headers = &bad,
                                                              .n_headers = 1 });
     assert_int_equal(a.class, EGRESS_INVALID);
+    char *value = arena_alloc(&f->cx.arena, 8000);
+    memset(value, 'x', 8000);
+    struct egress_header many[5]; /* each is fine, together they are not */
+    for (int i = 0; i < 5; i++)
+        many[i] = (struct egress_header){ STR("X-A"), { value, 8000 }, false };
+    struct egress_ask all = { .method = "GET", .headers = many, .n_headers = 5 };
+    all.url = eg_url(f, "127.0.0.1", "/ok");
+    assert_int_equal(eg_ask(f, &all).class, EGRESS_INVALID);
     assert_int_equal(atomic_load(&f->peer.requests), 0);
+    all.n_headers = 4;
+    assert_int_equal(eg_ask(f, &all).class, EGRESS_OK);
 }
 
 static void test_names_that_do_not_resolve(void **state)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "egress_fix.h"
 
 /* ---- bad hosts ---- */
@@ -111,6 +112,26 @@ static void test_a_hanging_host_delays_nobody_else(void **state)
     peer_stop(&other);
 }
 
+static void test_a_name_server_that_hangs_delays_nobody_else(void **state)
+{
+    struct egress_fix *f = *state;
+    struct egress_ask stuck = { .method = "GET", .total_ms = 300 };
+    atomic_store(&f->is_stuck, 1);
+    eg_answers(f, "127.0.0.1");
+    stuck.url = eg_url(f, "stuck.example", "/ok");
+    struct many m = { .n = { 0 } };
+    sem_init(&m.done, 0, 0);
+    for (int i = 0; i < 3; i++)
+        egress_start(f->eg, &stuck, many_done, &m);
+
+    assert_int_equal(eg_get_of(f, "well.example", "/ok").class, EGRESS_OK);
+    assert_int_equal(eg_ask(f, &stuck).class, EGRESS_DNS);
+    many_wait(&m, 3);
+    assert_int_equal(atomic_load(&m.n[EGRESS_DNS]), 3);
+    assert_int_equal(atomic_load(&f->lookups), 2); /* one for all that ask for the same */
+    atomic_store(&f->is_stuck, 0);
+}
+
 static void test_a_failing_host_rests_and_comes_back(void **state)
 {
     struct egress_fix *f = *state;
@@ -134,6 +155,19 @@ static void test_a_failing_host_rests_and_comes_back(void **state)
         assert_int_equal(a.status, 0);
     assert_int_equal(a.class, EGRESS_OK);
     assert_int_equal(eg_get(f, "/fail").class, EGRESS_OK);
+}
+
+static void test_lost_sends_and_lost_answers(void **state)
+{
+    struct egress_fix *f = *state;
+    fault_arm(FAULT_EGRESS, 1);
+    assert_int_equal(eg_get(f, "/ok").class, EGRESS_BROKEN);
+    assert_int_equal(atomic_load(&f->peer.requests), 0);
+    fault_arm(FAULT_ANSWER, 1);
+    assert_int_equal(eg_get(f, "/ok").class, EGRESS_BROKEN);
+    assert_int_equal(atomic_load(&f->peer.requests), 1);
+    fault_setup(NULL);
+    assert_int_equal(eg_get(f, "/ok").class, EGRESS_OK);
 }
 
 static void test_statuses_never_make_a_host_rest(void **state)
@@ -216,7 +250,9 @@ int main(void)
         T(test_a_port_where_nobody_listens),
         T(test_places_at_a_host_grow_and_are_bounded),
         T(test_a_hanging_host_delays_nobody_else),
+        T(test_a_name_server_that_hangs_delays_nobody_else),
         T(test_a_failing_host_rests_and_comes_back),
+        T(test_lost_sends_and_lost_answers),
         T(test_statuses_never_make_a_host_rest),
         T(test_more_calls_than_room_are_told_so),
         T(test_a_rate_spreads_calls),
