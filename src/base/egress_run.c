@@ -180,7 +180,8 @@ static void start(struct call *c, int64_t now_us)
     atomic_fetch_sub(&c->eg->n_waiting, 1);
     atomic_fetch_add(&c->eg->n_running, 1);
     c->state = CALL_RESOLVING;
-    if (host_rest_us(h, now_us) && !c->is_check) {
+    if (host_rest_us(h, now_us) && !c->is_check &&
+        !c->is_exempt) { /* the operator's pace themselves */
         finish(c, EGRESS_RESTING);
     } else if (c->url.is_ip) {
         judge(c, &(struct egress_ips){ .v = { c->url.ip }, .n = 1 });

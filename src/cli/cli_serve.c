@@ -294,6 +294,7 @@ static enum err_code start_threads(struct serve *s)
         e = token_settle_start(cx, s->settle);
     if (!e)
         e = exports_start(cx, s->exports);
+    jwt_use_egress(s->jwt, s->egress);
     if (!e)
         e = jwt_start(cx, s->jwt);
     if (!e)

@@ -30,9 +30,9 @@ bool jwks_verify(const struct jwks *set, enum jwk_kind kind, struct str kid, str
  * setting jwt_jwks. */
 enum err_code jwks_source_check(struct ctx *cx, struct str source);
 bool jwks_source_is_remote(struct str source);
+struct egress;
 /* The text of the set, at most JWKS_BYTES_MAX; redirects are not followed; at most 10 seconds and
- * ended early by *stop. UNAVAILABLE says why. Blocks. */
-enum err_code jwks_load(struct ctx *cx, struct str source, const atomic_int *stop,
-                        struct str *text);
+ * ended early by cx's stop. `eg` may be NULL for a file. UNAVAILABLE says why. Blocks. */
+enum err_code jwks_load(struct ctx *cx, struct egress *eg, struct str source, struct str *text);
 
 #endif

@@ -1,6 +1,7 @@
 /* Reading a key set from a file or by HTTP: see jwks.h. The address is the operator's own setting;
  * still it is not left for another one (no redirects), and not asked in clear text over a network:
  * who can change the keys on their way can sign in as anyone. */
+#include "../../base/egress.h"
 #include "jwks.h"
 
 #include <curl/curl.h>
@@ -8,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS 10000L
-#define CONNECT_MS 5000L
+#define TIMEOUT_MS 10000
+#define CONNECT_MS 5000
 
 bool jwks_source_is_remote(struct str source)
 {
@@ -64,63 +65,28 @@ static enum err_code load_file(struct ctx *cx, struct str path, struct str *text
 
 /* ---- HTTP ---- */
 
-static size_t take(char *p, size_t size, size_t n, void *arg)
+static enum err_code load_url(struct ctx *cx, struct egress *eg, struct str url, struct str *text)
 {
-    struct buf *b = arg;
-    buf_add(b, p, size * n);
-    return b->over ? 0 : size * n;
-}
-
-static int progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    const atomic_int *stop = arg;
-    (void)a, (void)b, (void)c, (void)d;
-    return stop && atomic_load(stop);
-}
-
-static CURL *request(const char *url, struct buf *into, const atomic_int *stop)
-{
-    CURL *c = curl_easy_init();
-    BUG_IF(!c);
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-    curl_easy_setopt(c, CURLOPT_MAXFILESIZE, (long)JWKS_BYTES_MAX);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "tessera/" TESSERA_VERSION);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, into);
-    curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, progress);
-    curl_easy_setopt(c, CURLOPT_XFERINFODATA, (void *)(uintptr_t)stop);
-    if (!strncmp(url, "http://", 7)) /* this machine: never by way of a proxy */
-        curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-    return c;
-}
-
-static enum err_code load_url(struct ctx *cx, struct str url, const atomic_int *stop,
-                              struct str *text)
-{
-    struct buf body;
-    long status = 0;
-    buf_init(&body, &cx->arena, JWKS_BYTES_MAX);
-    CURL *c = request(str_cstr(&cx->arena, url), &body, stop);
-    CURLcode rc = curl_easy_perform(c);
-    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_cleanup(c);
-    if (rc)
-        return fail(cx, UNAVAILABLE, "%s",
-                    body.over ? "the answer is too large" : curl_easy_strerror(rc));
-    if (status != 200)
-        return fail(cx, UNAVAILABLE, "the answer has status %ld, not 200", status);
-    *text = buf_view(&body);
+    struct egress_answer a;
+    struct egress_ask ask = { .method = "GET",
+                              .url = url,
+                              .connect_ms = CONNECT_MS,
+                              .total_ms = TIMEOUT_MS,
+                              .answer_max = JWKS_BYTES_MAX,
+                              .is_operators = true }; /* a setting; often of a private network */
+    BUG_IF(!eg);
+    if (egress_call(cx, eg, &ask, &a)) {
+        ctx_clear(cx);
+        return fail(cx, UNAVAILABLE, STR_FMT, STR_ARG(a.error));
+    }
+    if (a.status != 200)
+        return fail(cx, UNAVAILABLE, "the answer has status %d, not 200", a.status);
+    *text = a.body;
     return ERR_NONE;
 }
 
-enum err_code jwks_load(struct ctx *cx, struct str source, const atomic_int *stop, struct str *text)
+enum err_code jwks_load(struct ctx *cx, struct egress *eg, struct str source, struct str *text)
 {
-    return jwks_source_is_remote(source) ? load_url(cx, source, stop, text)
+    return jwks_source_is_remote(source) ? load_url(cx, eg, source, text)
                                          : load_file(cx, source, text);
 }

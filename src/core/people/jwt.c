@@ -29,6 +29,7 @@
 struct jwt {
     struct arena arena; /* of this */
     struct jwt_conf conf;
+    struct egress *egress; /* to an address; NULL with a file or a secret */
     pthread_rwlock_t keys_lock;
     struct jwks *keys; /* under keys_lock; NULL until the first was read, and with a secret */
     pthread_mutex_t lock;
@@ -45,7 +46,7 @@ static enum err_code refresh(struct ctx *cx, struct jwt *j)
 {
     struct str text;
     struct jwks *set = NULL;
-    enum err_code e = jwks_load(cx, j->conf.jwks, &j->stop, &text);
+    enum err_code e = jwks_load(cx, j->egress, j->conf.jwks, &text);
     if (!e)
         e = jwks_parse(cx, text, &set);
     if (e)
@@ -63,6 +64,7 @@ static bool refresh_logged(struct jwt *j)
 {
     struct ctx cx;
     ctx_init(&cx, CTX_CAP_DEFAULT);
+    cx.stop = &j->stop;
     enum err_code e = refresh(&cx, j);
     if (e && !atomic_load(&j->stop))
         log_warn(NULL, "jwt.keys_failed", KVS("source", j->conf.jwks), KVS("why", cx.err_text));
@@ -160,6 +162,12 @@ enum err_code jwt_open(struct ctx *cx, const struct jwt_conf *conf, struct jwt *
     pthread_condattr_destroy(&attr);
     *out = j;
     return ERR_NONE;
+}
+
+void jwt_use_egress(struct jwt *j, struct egress *eg)
+{
+    if (j)
+        j->egress = eg;
 }
 
 enum err_code jwt_start(struct ctx *cx, struct jwt *j)

@@ -27,6 +27,9 @@ struct jwt_claims {
 /* USAGE errors name the setting. *out = NULL without an issuer. The texts of `conf` must live as long
  * as the struct jwt. */
 enum err_code jwt_open(struct ctx *cx, const struct jwt_conf *conf, struct jwt **out);
+/* What a key set at an address is fetched with; before jwt_start; must live until jwt_close. */
+struct egress;
+void jwt_use_egress(struct jwt *j, struct egress *eg);
 /* The thread of the key set; NULL is fine. A file is read here (USAGE when it cannot be), an address
  * by the thread: an issuer that is down does not keep the server from starting. */
 enum err_code jwt_start(struct ctx *cx, struct jwt *j);
