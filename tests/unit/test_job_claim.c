@@ -121,6 +121,37 @@ UNIT_TEST(test_a_full_kind_does_not_hold_up_the_others)
                      2);
 }
 
+UNIT_TEST(test_teams_take_turns_for_the_one_place_of_a_kind)
+{
+    const struct job_kind one_place = { .name = "test.few", KIND, .concurrency = 1 };
+    const struct job_use use = { &one_place, NULL };
+    const struct job_uses narrow = { &use, 1 };
+    struct str from = STR_NONE;
+    assert_ok(job_kinds_open(cx, db, &narrow));
+    for (int i = 0; i < 20; i++)
+        add(cx, db, "t1", &one_place, "");
+    add(cx, db, "t2", &one_place, "");
+    for (int i = 0; i < 2; i++) {
+        struct job_claim c = { .uses = &narrow,
+                               .now_ms = clock_ms(),
+                               .lease_ms = 60000,
+                               .node = STR("n1"),
+                               .want = 4,
+                               .from_team = from,
+                               .team_max = 64 };
+        assert_ok(job_claim(cx, db, &c));
+        assert_int_equal(c.n, 1);
+        struct job got = c.jobs[0];
+        assert_true(str_eq(got.team_id, i ? STR("t2") : STR("t1")));
+        from = c.from_team = c.last_team;
+        assert_ok(job_claim(cx, db, &c)); /* the place is taken: the round stays where it is */
+        assert_int_equal(c.n, 0);
+        assert_true(str_eq(c.last_team, from));
+        struct job_end end = end_of(&got, &one_place, ERR_NONE);
+        assert_ok(job_finish(cx, db, &end));
+    }
+}
+
 UNIT_TEST(test_a_paused_kind_waits_for_its_team_or_for_all)
 {
     const struct caller one = { .team_id = STR(TEAM) }, all = { .team_id = STR("") };
@@ -220,6 +251,7 @@ int main(void)
         TC(test_lanes_of_one_priority_take_turns),
         TC(test_one_job_of_a_key_runs_at_a_time_and_the_end_wakes_the_next),
         TC(test_a_full_kind_does_not_hold_up_the_others),
+        TC(test_teams_take_turns_for_the_one_place_of_a_kind),
         TC(test_a_paused_kind_waits_for_its_team_or_for_all),
         TC(test_kinds_that_this_program_does_not_know_are_left_alone),
         TC(test_a_periodic_kind_gets_one_job_a_period_whoever_asks),

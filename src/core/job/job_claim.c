@@ -220,7 +220,7 @@ enum err_code job_claim(struct ctx *cx, struct db *db, struct job_claim *c)
             e = ERR_NONE;
         }
     }
-    c->last_team = t.cursor;
+    c->last_team = c->n ? c->jobs[c->n - 1].team_id : c->from_team;
     return e == ERR_NOT_FOUND ? ERR_NONE : e;
 }
 
@@ -328,10 +328,12 @@ enum err_code job_look(struct ctx *cx, struct db *db, struct job_look *l)
     struct rec_num n;
     struct val v[] = { VI(l->now_ms), VI(l->now_ms - JOB_LINGER_MS) };
     db_scope_system(db);
-    enum err_code e =
-        db_one(cx, db, &rec_num, "SELECT wake_ms AS n FROM job_lane ORDER BY wake_ms LIMIT 1",
-               NO_ARGS, &n);
-    l->wake_ms = e ? -1 : n.n;
+    enum err_code e = db_one(cx, db, &rec_num,
+                             "SELECT COALESCE((SELECT wake_ms FROM job_lane WHERE wake_ms = 0 "
+                             "LIMIT 1), (SELECT MIN(wake_ms) FROM job_lane WHERE wake_ms > 0), -1) "
+                             "AS n",
+                             NO_ARGS, &n);
+    l->wake_ms = n.n;
     l->is_untidy = false;
     for (size_t i = 0; i < sizeof untidy / sizeof *untidy; i++) {
         if ((e && e != ERR_NOT_FOUND) || l->is_untidy)

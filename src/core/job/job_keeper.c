@@ -76,6 +76,14 @@ static void remember_team(struct jobs *j, const struct job_claim *c)
     }
 }
 
+/* The database does not do as asked; the next look tries again. */
+static void tell_failure(const char *what, struct ctx *cx, enum err_code e)
+{
+    if (e)
+        log_warn(NULL, "job.keeper_failed", KVC("at", what), KVC("error", err_info(e)->name),
+                 KVS("why", cx->err_text.p ? cx->err_text : STR("")));
+}
+
 static void claim(struct jobs *j)
 {
     struct ctx cx;
@@ -95,6 +103,7 @@ static void claim(struct jobs *j)
     j->is_signalled = false;
     pthread_mutex_unlock(&j->lock);
     enum err_code e = store_tx(&cx, j->conf.store, claim_unit, &c);
+    tell_failure("claim", &cx, e);
     pthread_mutex_lock(&j->lock);
     if (!e) {
         remember_team(j, &c);
@@ -214,6 +223,7 @@ static void look(struct jobs *j)
     struct job_tidy t = { &j->conf.uses, l.now_ms };
     ctx_init(&cx, CTX_CAP_DEFAULT);
     enum err_code e = store_read(&cx, j->conf.store, look_unit, &l);
+    tell_failure("look", &cx, e);
     if (!e) {
         pthread_mutex_lock(&j->lock);
         if (l.wake_ms >= 0)
@@ -222,7 +232,7 @@ static void look(struct jobs *j)
         pthread_mutex_unlock(&j->lock);
     }
     if (!e && l.is_untidy && !atomic_load(&j->is_stopping))
-        store_tx(&cx, j->conf.store, tidy_unit, &t);
+        tell_failure("tidy", &cx, store_tx(&cx, j->conf.store, tidy_unit, &t));
     ctx_retry(&cx);
     keep_leases(j, &cx);
     ctx_done(&cx);

@@ -46,7 +46,7 @@ CREATE TABLE job_lane (
     PRIMARY KEY (team_id, kind, lane)
 );
 CREATE INDEX job_lane_active ON job_lane (team_id, priority, served) WHERE wake_ms = 0;
-CREATE INDEX job_lane_wake ON job_lane (wake_ms);
+CREATE INDEX job_lane_wake ON job_lane (wake_ms) WHERE wake_ms > 0;
 
 -- Kinds as all nodes share them.
 CREATE TABLE job_kind (
