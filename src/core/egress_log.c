@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/clock.h"
@@ -41,9 +42,8 @@ struct row {
 };
 
 struct egress_log {
-    struct arena arena; /* this object and its ring */
     struct egress_log_conf conf;
-    struct row *rows;
+    struct row *rows; /* the ring */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     size_t first, n;                /* lock */
@@ -247,14 +247,12 @@ static void *log_main(void *arg)
 enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *conf,
                                struct egress_log **out)
 {
-    struct arena own;
-    struct egress_log *log;
+    struct egress_log *log = calloc(1, sizeof *log);
     pthread_condattr_t attr;
     size_t rows = conf->rows_max ? (size_t)conf->rows_max : ROWS_DEFAULT;
-    arena_init(&own, rows * sizeof(struct row) + 65536);
-    log = ARENA_NEW(&own, struct egress_log);
-    log->rows = ARENA_ARRAY(&own, struct row, rows);
-    log->arena = own;
+    BUG_IF(!log);
+    log->rows = calloc(rows, sizeof *log->rows); /* memory is used when a row is */
+    BUG_IF(!log->rows);
     log->conf = *conf;
     log->conf.rows_max = (int64_t)rows;
     BUG_IF(pthread_mutex_init(&log->lock, NULL) || pthread_condattr_init(&attr) ||
@@ -262,7 +260,8 @@ enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *con
            pthread_cond_init(&log->wake, &attr));
     pthread_condattr_destroy(&attr);
     if (pthread_create(&log->thread, NULL, log_main, log)) {
-        arena_done(&own);
+        free(log->rows);
+        free(log);
         return fail(cx, UNAVAILABLE, "no thread for the log of requests");
     }
     *out = log;
@@ -282,8 +281,8 @@ void egress_log_stop(struct egress_log *log)
         log_warn(NULL, "egress_log.dropped", KVI("rows", log->dropped));
     pthread_cond_destroy(&log->wake);
     pthread_mutex_destroy(&log->lock);
-    struct arena own = log->arena;
-    arena_done(&own);
+    free(log->rows);
+    free(log);
 }
 
 /* ---- reading ---- */
