@@ -23,7 +23,6 @@ def world(make_server, tmp_path_factory):
     made = World(server, owner=owner.email)
     owner.act_in(made.id)
     made.owner, made.ids["session_id"] = owner, owner.session_id
-    made.ids["kind"] = owner.get("/v1/job-kinds").json()["data"][0]["name"]
     for parameter in MAKERS:
         made.id_of(parameter)
     yield made

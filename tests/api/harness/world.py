@@ -31,6 +31,8 @@ class World(Tenant):
 
     def id_of(self, parameter):
         """The id that goes into {parameter} of a path."""
+        if parameter == "kind":
+            return self.api.get("/v1/job-kinds").json()["data"][0]["name"]
         if parameter not in self.ids:
             self.ids[parameter] = MAKERS[parameter](self)
         return self.ids[parameter]
