@@ -86,14 +86,14 @@ struct egress {
 
 /* egress.c */
 bool egress_class_is_fault(enum egress_class c);
-void egress_wake(void *eg); /* any thread */
+void egress_wake(void *arg); /* any thread; arg is the egress */
 /* INVALID_FIELD when the port or an address written in the URL is refused. */
 enum err_code egress_judge_form(struct ctx *cx, const struct egress_allow *allow,
                                 const struct egress_url *url);
 void call_free(struct call *c);
 
 /* egress_run.c */
-void *egress_main(void *eg);
+void *egress_main(void *arg); /* arg is the egress */
 
 /* egress_easy.c */
 bool easy_start(struct call *c, int64_t now_us); /* false: libcurl would not */

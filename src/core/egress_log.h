@@ -32,8 +32,8 @@ struct egress_log_conf {
 /* UNAVAILABLE when no thread can be had. After store_start. */
 enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *conf,
                                struct egress_log **out);
-/* For egress_conf.record: `log` is a struct egress_log. */
-void egress_log_record(void *log, const struct egress_record *r);
+/* For egress_conf.record: `arg` is a struct egress_log. */
+void egress_log_record(void *arg, const struct egress_record *r);
 /* Writes what waits (5 s at most) and ends the thread; after egress_close, before store_close. NULL
  * is fine. */
 void egress_log_stop(struct egress_log *log);

@@ -47,7 +47,7 @@ struct many { /* calls that nobody waits for one by one */
     atomic_int n[EGRESS_CLASSES];
 };
 void many_start(struct egress_fix *f, struct many *m, const char *path, int n);
-void many_done(void *many, const struct egress_answer *a);
+void many_done(void *arg, const struct egress_answer *a);
 void many_wait(struct many *m, int n); /* for n of them to end */
 
 #define T(name) cmocka_unit_test_setup_teardown(name, egress_fix_setup, egress_fix_teardown)

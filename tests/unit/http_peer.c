@@ -88,7 +88,7 @@ static bool read_request(struct talk *t)
         if (end) {
             t->head = (size_t)(end - t->text) + 4;
             const char *length = strcasestr(t->text, "\r\nContent-Length: ");
-            want = length && length < end ? (size_t)atol(length + 18) : 0;
+            want = length && length < end ? (size_t)strtol(length + 18, NULL, 10) : 0;
         }
     }
     return true;
@@ -128,7 +128,7 @@ static bool behave(struct talk *t, const char *path)
     if (path_is(path, "/echo"))
         return answer(t, 200, "X-Peer: yes\r\n", t->text, t->n);
     if (path_is(path, "/status/"))
-        return answer(t, atoi(path + 8), "Retry-After: 7\r\n", "status", 6);
+        return answer(t, (int)strtol(path + 8, NULL, 10), "Retry-After: 7\r\n", "status", 6);
     if (path_is(path, "/to/"))
         return redirect(t, 302, path + 4);
     if (path_is(path, "/keep/"))
@@ -199,7 +199,10 @@ void peer_start(struct peer *p, const char *address)
     bool is_six = strchr(address, ':') != NULL;
     struct sockaddr_in in = { .sin_family = AF_INET };
     struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
-    struct sockaddr_storage got;
+    union {
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6; /* its port stands at the same place */
+    } got = { .in6.sin6_port = 0 };
     socklen_t len = sizeof got;
     memset(p, 0, sizeof *p);
     inet_pton(AF_INET, address, &in.sin_addr);
@@ -209,8 +212,7 @@ void peer_start(struct peer *p, const char *address)
     must(!(is_six ? bind(p->fd, (void *)&in6, sizeof in6) : bind(p->fd, (void *)&in, sizeof in)));
     must(!listen(p->fd, 128));
     must(!getsockname(p->fd, (void *)&got, &len));
-    p->port = ntohs(is_six ? ((struct sockaddr_in6 *)(void *)&got)->sin6_port
-                           : ((struct sockaddr_in *)(void *)&got)->sin_port);
+    p->port = ntohs(got.in.sin_port);
     must(!pthread_create(&p->thread, NULL, peer_main, p));
 }
 

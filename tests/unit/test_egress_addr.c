@@ -151,9 +151,8 @@ static void test_a_wrong_item_of_the_list_is_named(void **state)
     struct ctx *cx = *state;
     struct egress_allow a;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char text[64] = "ok.example, ";
-        strcat(text, bad[i]);
-        if (egress_allow_parse(cx, str_of(text), &a) != ERR_USAGE ||
+        struct str text = str_printf(&cx->arena, "ok.example, %s", bad[i]);
+        if (egress_allow_parse(cx, text, &a) != ERR_USAGE ||
             !strstr(str_cstr(&cx->arena, cx->err_text), bad[i]))
             wrong("%s is taken, or not named", bad[i]);
         ctx_clear(cx);
