@@ -86,7 +86,8 @@ static const struct conf_row rows[] = {
       "Folder for exports and uploads on their way; the files have no name there."),
     N("slow_threads", slow_threads, "4", 1, 64,
       "Threads for what takes long: password checks, reports, exports, attachments."),
-    N("job_workers", job_workers, "4", 1, 64, "Jobs that run in the background at once."),
+    N("job_workers", job_workers, "4", 0, 64,
+      "Jobs that run in the background at once; 0 = none on this node, others do them."),
     N("job_lease_s", job_lease_s, "60", 2, 3600,
       "How long a job waits for a node that was killed before another one takes it over, in "
       "seconds."),

@@ -1,7 +1,7 @@
 /* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
  *
  * Start: database, migrations, vault, usage recovery, token directory, limits from this hour's usage,
- * writers, HTTP, jobs. Stop (SIGTERM, SIGINT): HTTP drains, running jobs go back, then usage flushes,
+ * writers, jobs, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, running jobs go back, then usage flushes,
  * then the store. SIGHUP: certificates, database of countries and log level again. */
 #include <malloc.h>
 #include <pthread.h>
@@ -18,11 +18,10 @@
 #include "../core/crm/blob.h"
 #include "../core/egress_log.h"
 #include "../core/geo.h"
-#include "../core/idem.h"
 #include "../core/job/job.h"
+#include "../core/people/identity.h"
 #include "../core/people/jwt.h"
 #include "../core/people/mail.h"
-#include "../core/people/session.h"
 #include "../core/people/throttle.h"
 #include "../core/people/user.h"
 #include "../core/report/export.h"
@@ -321,15 +320,15 @@ static enum err_code start_http(struct serve *s)
     return server_start(cx, conf, &s->app, &s->server);
 }
 
-/* Writes when sessions were last seen and drops what has ended. */
-static void sweep_sessions(struct serve *s)
+/* Writes when sessions were last seen: only this node knows. */
+static void flush_sessions(struct serve *s)
 {
     struct ctx cx;
     if (!s->store)
         return;
     ctx_init(&cx, CTX_CAP_DEFAULT);
-    if (session_sweep(&cx, s->store, s->c->conf.session_idle_minutes * 60 * 1000))
-        log_warn(NULL, "sessions.sweep_failed", KVS("why", cx.err_text));
+    if (identity_flush(&cx, s->store))
+        log_warn(NULL, "sessions.flush_failed", KVS("why", cx.err_text));
     ctx_done(&cx);
 }
 
@@ -342,7 +341,7 @@ static void stop_all(struct serve *s)
     mailer_close(s->mailer);
     egress_close(s->egress);
     egress_log_stop(s->egress_log);
-    sweep_sessions(s);
+    flush_sessions(s);
     throttle_close(s->throttle);
     token_settle_close(s->settle);
     token_dir_close(s->tokens);
@@ -357,24 +356,6 @@ static void stop_all(struct serve *s)
 
 /* ---- running ---- */
 
-static enum err_code purge_unit(struct ctx *cx, struct db *db, void *arg)
-{
-    db_scope_system(db);
-    return idem_purge(cx, db, clock_ms(), arg);
-}
-
-static void sweep_blobs(struct serve *s)
-{
-    struct ctx cx;
-    int64_t gone = 0;
-    if (!s->blobs)
-        return;
-    ctx_init(&cx, CTX_CAP_DEFAULT);
-    if (blobs_sweep(&cx, s->blobs, s->store, clock_ms(), &gone))
-        log_warn(NULL, "blobs.sweep_failed", KVS("why", cx.err_text));
-    ctx_done(&cx);
-}
-
 static void sweep_exports(struct serve *s)
 {
     struct ctx cx;
@@ -384,20 +365,11 @@ static void sweep_exports(struct serve *s)
     ctx_done(&cx);
 }
 
+/* What each node does for itself; what is done once for all are jobs (job_kinds.c). */
 static void housekeeping(struct serve *s)
 {
     sweep_exports(s);
-    sweep_sessions(s);
-    sweep_blobs(s);
-    int64_t gone;
-    do {
-        struct ctx cx;
-        ctx_init(&cx, CTX_CAP_DEFAULT);
-        gone = 0;
-        if (store_tx(&cx, s->store, purge_unit, &gone))
-            gone = 0;
-        ctx_done(&cx);
-    } while (gone == 500);
+    flush_sessions(s);
 }
 
 static void reload(struct serve *s)
@@ -460,9 +432,9 @@ enum err_code cmd_serve(struct cli *c)
         e = start_threads(&s);
     }
     if (!e)
-        e = start_http(&s);
-    if (!e)
         e = jobs_start(c->cx, s.jobs);
+    if (!e)
+        e = start_http(&s);
     if (!e) {
         malloc_trim(0); /* what only the start needed */
         log_info(NULL, "serve.listening", KVS("address", server_address(s.server)),
@@ -470,7 +442,6 @@ enum err_code cmd_serve(struct cli *c)
                  KVC("database", store_is_postgres(s.store) ? "postgresql" : "sqlite"));
         if (first.is_empty)
             first_print(&s, &first);
-        sweep_blobs(&s);
         wait_for_stop(&s, &set);
         log_info(NULL, "serve.stopping", KVI("in_flight", 0));
     }

@@ -7,6 +7,11 @@
 
 #include "../api/settings.h"
 #include "../base/clock.h"
+#include "../core/crm/blob.h"
+#include "../core/idem.h"
+#include "../core/people/session.h"
+
+#define MINUTE_MS ((int64_t)60 * 1000)
 
 /* ---- housekeeping ---- */
 
@@ -24,10 +29,61 @@ static enum err_code sweep_jobs(struct ctx *cx, struct job_run *r)
 }
 static const struct job_kind jobs_sweep = { .name = "jobs.sweep",
                                             .run = sweep_jobs,
-                                            .timeout_ms = 10 * 60 * 1000,
+                                            .timeout_ms = 10 * MINUTE_MS,
                                             HOUSEKEEPING,
                                             .period_ms = HOUR_MS,
                                             .doc = "Removes jobs that were over long ago" };
+
+static enum err_code purge_sessions(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    return session_sweep(cx, r->store, app->conf->session_idle_minutes * 60 * 1000);
+}
+static const struct job_kind sessions_purge = { .name = "sessions.purge",
+                                                .run = purge_sessions,
+                                                .timeout_ms = 5 * MINUTE_MS,
+                                                HOUSEKEEPING,
+                                                .period_ms = MINUTE_MS,
+                                                .doc = "Removes sessions and reset links that have "
+                                                       "ended" };
+
+static enum err_code purge_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    db_scope_system(db);
+    return idem_purge(cx, db, clock_ms(), arg);
+}
+
+static enum err_code purge_answers(struct ctx *cx, struct job_run *r)
+{
+    int64_t gone;
+    enum err_code e;
+    do {
+        gone = 0;
+        e = store_tx(cx, r->store, purge_unit, &gone);
+    } while (!e && gone >= IDEM_PURGE_MAX && ctx_ok(cx));
+    return e ? e : cx->err;
+}
+static const struct job_kind idempotency_purge = { .name = "idempotency.purge",
+                                                   .run = purge_answers,
+                                                   .timeout_ms = 5 * MINUTE_MS,
+                                                   HOUSEKEEPING,
+                                                   .period_ms = MINUTE_MS,
+                                                   .doc = "Forgets answers kept for "
+                                                          "Idempotency-Key" };
+
+static enum err_code sweep_blobs(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    int64_t gone = 0;
+    return app->blobs ? blobs_sweep(cx, app->blobs, r->store, clock_ms(), &gone) : ERR_NONE;
+}
+static const struct job_kind attachments_sweep = { .name = "attachments.sweep",
+                                                   .run = sweep_blobs,
+                                                   .timeout_ms = 10 * MINUTE_MS,
+                                                   HOUSEKEEPING,
+                                                   .period_ms = MINUTE_MS,
+                                                   .doc = "Removes files of attachments that "
+                                                          "nothing refers to" };
 
 /* ---- the table ---- */
 
@@ -38,6 +94,9 @@ static const struct {
     size_t arg_at; /* in struct app: the pointer that its run function gets */
 } rows[] = {
     { &jobs_sweep, WHOLE_APP },
+    { &sessions_purge, WHOLE_APP },
+    { &idempotency_purge, WHOLE_APP },
+    { &attachments_sweep, WHOLE_APP },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 

@@ -133,8 +133,8 @@ enum err_code idem_purge(struct ctx *cx, struct db *db, int64_t now_ms, int64_t 
                               "DELETE FROM idempotency_keys WHERE (team_id, token_id, route, "
                               "idem_key) IN (SELECT team_id, token_id, "
                               "route, idem_key FROM idempotency_keys WHERE expires_ms <= $1 ORDER "
-                              "BY expires_ms LIMIT 500) RETURNING 1 AS n",
-                              ARGS(VI(now_ms)), &rows);
+                              "BY expires_ms LIMIT $2) RETURNING 1 AS n",
+                              ARGS(VI(now_ms), VI(IDEM_PURGE_MAX)), &rows);
     if (!e)
         *gone = (int64_t)rows.n;
     return e;

@@ -35,7 +35,8 @@ enum err_code idem_keep(struct ctx *cx, struct db *db, const struct caller *who,
  * idem_leave. Any thread. */
 bool idem_enter(const struct caller *who, const struct idem *i, uint64_t *claim);
 void idem_leave(uint64_t claim);
-/* Housekeeping: drop at most 500 expired rows; *gone counts. */
+/* Housekeeping: drop at most IDEM_PURGE_MAX expired rows; *gone counts. */
+#define IDEM_PURGE_MAX 500
 enum err_code idem_purge(struct ctx *cx, struct db *db, int64_t now_ms, int64_t *gone);
 
 #endif

@@ -3,7 +3,7 @@ lease."""
 
 import pytest
 from harness import truth
-from harness.jobs import add_job, state_of
+from harness.jobs import add_job, state_of, wait_rest
 from harness.wait import wait_until
 
 LEASE_S = 2
@@ -15,8 +15,7 @@ def test_a_job_killed_at_every_step_ends_done(make_server, point):
     held = set()            # what the killed node left: the state of the job
     alive = 0
     try:
-        wait_until(lambda: truth.value(server, "SELECT count(*) FROM job WHERE state = 'done'"), 10,
-                   "the server's own first job is over")
+        wait_rest(server)
         server.kill9()
         for nth in range(1, 90):
             made = add_job(server, "t1")

@@ -183,7 +183,7 @@ struct jobs;
 struct jobs_conf {
     struct store *store;
     struct job_uses uses; /* lives as long as the pool */
-    int64_t workers;      /* 1–64 */
+    int64_t workers;      /* 0–64; 0: this node runs none */
     int64_t lease_ms;     /* >= 1000 */
     int64_t drain_ms;     /* how long jobs_stop is patient before it complains */
 };

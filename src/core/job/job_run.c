@@ -168,7 +168,7 @@ struct jobs *jobs_open(const struct jobs_conf *conf)
 {
     char host[256] = "";
     struct arena a;
-    BUG_IF(conf->workers < 1 || conf->workers > WORKERS_MAX || conf->lease_ms < 1000);
+    BUG_IF(conf->workers < 0 || conf->workers > WORKERS_MAX || conf->lease_ms < 1000);
     BUG_IF(conf->uses.n > JOB_KINDS_MAX);
     for (size_t i = 0; i < conf->uses.n; i++)
         check_kind(conf->uses.v[i].kind);
@@ -177,6 +177,7 @@ struct jobs *jobs_open(const struct jobs_conf *conf)
     struct jobs *j = ARENA_NEW(&a, struct jobs);
     j->arena = a;
     j->conf = *conf;
+    j->soon_ms = NEVER; /* the first look says */
     j->node = str_printf(&j->arena, "%s:%ld", host, (long)getpid());
     /* A quarter of the places, at least one, is kept from a team that has the others. */
     j->team_max = (int)(conf->workers < 3   ? conf->workers
@@ -203,6 +204,8 @@ static enum err_code kinds_unit(struct ctx *cx, struct db *db, void *arg)
 
 enum err_code jobs_start(struct ctx *cx, struct jobs *j)
 {
+    if (!j->conf.workers)
+        return ERR_NONE;
     enum err_code e = store_tx(cx, j->conf.store, kinds_unit, &j->conf.uses);
     if (e)
         return e;

@@ -160,11 +160,10 @@ static enum err_code purge_unit(struct ctx *cx, struct db *db, void *arg)
 enum err_code session_sweep(struct ctx *cx, struct store *s, int64_t idle_ms)
 {
     struct sweep w = { .idle_ms = idle_ms };
-    enum err_code e = identity_flush(cx, s);
+    enum err_code e;
     do {
         w.gone = 0;
-        if (!e)
-            e = store_tx(cx, s, purge_unit, &w);
-    } while (!e && w.gone >= SESSION_PURGE_MAX);
-    return e;
+        e = store_tx(cx, s, purge_unit, &w);
+    } while (!e && w.gone >= SESSION_PURGE_MAX && ctx_ok(cx));
+    return e ? e : cx->err;
 }

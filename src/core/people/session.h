@@ -36,7 +36,7 @@ enum err_code session_end(struct ctx *cx, struct db *db, const struct caller *wh
 /* Drops a few rows of ended sessions and reset links; *gone says how many. */
 #define SESSION_PURGE_MAX 500
 enum err_code session_purge(struct ctx *cx, struct db *db, int64_t idle_ms, int64_t *gone);
-/* Housekeeping, in units of its own: identity_flush, then session_purge while much is left. */
+/* Housekeeping, in units of its own: session_purge while much is left. */
 enum err_code session_sweep(struct ctx *cx, struct store *s, int64_t idle_ms);
 
 #endif

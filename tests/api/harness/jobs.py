@@ -4,6 +4,7 @@ import time
 import uuid
 
 from . import truth
+from .wait import wait_until
 
 SWEEP = "jobs.sweep"        # a kind that every server has, and that is over at once
 
@@ -25,6 +26,15 @@ def add_job(server, team_id, kind=SWEEP, state="ready", **columns):
                               "(team_id, kind, lane) DO UPDATE SET wake_ms = 0, idle_ms = 0",
                       team_id, kind, row["lane"], row["priority"])
     return row["id"]
+
+
+def wait_rest(server):
+    """The housekeeping of a start is over: a job of it that is killed would hold the place of its
+    kind."""
+    wait_until(lambda: truth.rows(server, "SELECT state FROM job WHERE kind = ? AND team_id = ''",
+                                  SWEEP) and not truth.value(
+        server, "SELECT count(*) FROM job WHERE team_id = '' AND state <> 'done'"), 10,
+        "the server's own jobs are over")
 
 
 def state_of(server, job_id):
