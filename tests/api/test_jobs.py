@@ -6,7 +6,7 @@ import json
 import pytest
 from harness import truth
 from harness.client import assert_problem
-from harness.jobs import SWEEP, add_job, state_of, wait_rest
+from harness.jobs import SWEEP, add_job, run_now, state_of, wait_rest
 from harness.server import Refused, Server
 from harness.tenants import Tenant
 from harness.wait import stays_true, wait_until
@@ -205,11 +205,10 @@ def test_housekeeping_is_made_once_for_all_and_only_the_operator_sees_it(server,
 
 def test_an_expired_answer_is_removed_by_a_job(fresh_server):
     server = fresh_server
-    wait_rest(server)
     truth.execute(server, "INSERT INTO idempotency_keys (team_id, token_id, route, idem_key, "
                           "fingerprint, status, headers, body, expires_ms) VALUES "
                           "('t1', 'k', 'POST /x', 'one', 'f', 200, '{}', '{}', 1)")
-    truth.execute(server, "UPDATE job_kind SET next_ms = 1 WHERE kind = 'idempotency.purge'")
+    run_now(server, "idempotency.purge")
 
     wait_until(lambda: not truth.value(server, "SELECT count(*) FROM idempotency_keys"), 10,
                "the expired answer is gone")

@@ -37,5 +37,11 @@ def wait_rest(server):
         "the server's own jobs are over")
 
 
+def run_now(server, kind):
+    """The next period of a periodic kind has come."""
+    wait_rest(server)
+    truth.execute(server, "UPDATE job_kind SET next_ms = 1 WHERE kind = ?", kind)
+
+
 def state_of(server, job_id):
     return truth.value(server, "SELECT state FROM job WHERE id = ?", job_id)
