@@ -282,9 +282,9 @@ enum err_code job_move(struct ctx *cx, struct db *db, const struct job_move *m)
 int64_t job_wait_ms(const struct job_kind *k, int64_t attempt, int64_t retry_after_ms)
 {
     uint32_t dice;
-    const int64_t *wait = k->backoff_ms;
     if (retry_after_ms > 0)
         return retry_after_ms < JOB_RETRY_AFTER_MAX_MS ? retry_after_ms : JOB_RETRY_AFTER_MAX_MS;
+    const int64_t *wait = k->backoff_ms;
     for (int64_t i = 1; i < attempt && wait[1]; i++)
         wait++;
     crypt_random(&dice, sizeof dice);

@@ -63,7 +63,7 @@ struct job_run {
 void job_progress(struct job_run *r, int64_t percent, struct str note);
 
 /* How long to wait before the next attempt, when `attempt` (from 1) has failed. retry_after_ms > 0
- * wins. Rolls the dice of crypt.h for the jitter. */
+ * wins, and then k is not looked at. Rolls the dice of crypt.h for the jitter. */
 int64_t job_wait_ms(const struct job_kind *k, int64_t attempt, int64_t retry_after_ms);
 
 /* ---- rows ---- */
