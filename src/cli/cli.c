@@ -37,7 +37,7 @@ bool cli_option_next(const struct cli *c, const struct command *cmd, const char 
 {
     while (*at < c->n_given) {
         const struct cli_given *g = &c->given[(*at)++];
-        if (strcmp(cmd->options[g->row].name, name))
+        if (strcmp(cmd->options[g->row].name, name) != 0)
             continue;
         *value = g->value;
         return true;

@@ -95,7 +95,7 @@ static enum err_code rotate_one(struct cli *c, struct store *s, const struct vau
 static enum err_code rotate_all(struct cli *c, struct store *s, struct vault_ask *ask,
                                 struct tally *t)
 {
-    struct list teams;
+    struct list teams = { .n = 0 };
     ask->team_id = STR("");
     enum err_code e = rotate_one(c, s, ask, t);
     do {

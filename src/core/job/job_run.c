@@ -86,9 +86,9 @@ static bool finish_once(struct job_slot *s, struct job_end *end)
 static void finish(struct job_slot *s, struct job_end *end)
 {
     struct jobs *j = s->j;
-    int64_t start = clock_mono_us(), now = start;
+    int64_t start = clock_mono_us();
     while (!finish_once(s, end)) {
-        now = clock_mono_us();
+        int64_t now = clock_mono_us();
         if (now - start > (atomic_load(&j->is_stopping) ? FINISH_STOP_US : FINISH_US)) {
             log_error(NULL, "job.not_finished", KVS("job", s->job.id), KVS("kind", s->job.kind));
             return;

@@ -18,6 +18,6 @@ struct vault_column {
 const struct vault_column *vault_columns(void);
 const struct vault_column *vault_column_find(struct str table, struct str column);
 /* Seam for tests: another table; NULL = the real one. */
-void vault_columns_source(const struct vault_column *rows);
+void vault_columns_source(const struct vault_column *other);
 
 #endif
