@@ -50,6 +50,8 @@ static void egress_metrics(struct buf *b, const struct app *app)
 {
     struct egress_counts c;
     struct egress_log_counts log;
+    if (!app->egress || !app->egress_log)
+        return;
     egress_counts(app->egress, &c);
     egress_log_counts(app->egress_log, &log);
     gauge(b, "tessera_egress_running", "gauge", "Outbound calls that run.", c.running);

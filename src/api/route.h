@@ -25,7 +25,7 @@ struct geo;      /* core/geo.h: countries of addresses, or NULL */
 struct blobs;    /* core/crm/blob.h: the store of attachments */
 struct exports;  /* core/report/export.h: files made in the background */
 struct jobs;     /* core/job/job.h: work in the background */
-/* base/egress.h: the only way out over HTTP; core/egress_log.h: its log. */
+/* base/egress.h: the only way out over HTTP; core/egress_log.h: its log; NULL in some tests. */
 struct egress;
 struct egress_log;
 

@@ -255,6 +255,7 @@ enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *con
     BUG_IF(!log->rows);
     log->conf = *conf;
     log->conf.rows_max = (int64_t)rows;
+    log->sweep_at_us = conf->sweeps_at_start ? 0 : clock_mono_us() + SWEEP_US;
     BUG_IF(pthread_mutex_init(&log->lock, NULL) || pthread_condattr_init(&attr) ||
            pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) ||
            pthread_cond_init(&log->wake, &attr));

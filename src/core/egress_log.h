@@ -26,8 +26,9 @@ enum egress_label {
 struct egress_log;
 struct egress_log_conf {
     struct store *store;
-    int64_t days;     /* rows are kept */
-    int64_t rows_max; /* of the ring; 0 = 4096 */
+    int64_t days;         /* rows are kept */
+    int64_t rows_max;     /* of the ring; 0 = 4096 */
+    bool sweeps_at_start; /* old rows go at once, not only after ten minutes */
 };
 /* UNAVAILABLE when no thread can be had. After store_start. */
 enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *conf,

@@ -7,6 +7,7 @@ import uuid
 import pytest
 from harness import s3 as fake
 from harness.client import Api, assert_problem
+from harness.jobs import run_now
 from harness.truth import value
 from harness.wait import wait_until
 
@@ -78,15 +79,16 @@ def test_the_same_content_is_sent_once(files, s3):
     assert content(files, first).content == content(files, second).content == body
 
 
-def test_a_removed_content_is_deleted_when_the_server_starts_again(files, bucket_server, s3):
+def test_a_removed_content_is_deleted_also_after_a_restart(files, bucket_server, s3):
     ticket = files.create_v1()["id"]
     kept, gone = attach(files, b"kept", ticket).json(), attach(files, b"gone", ticket).json()
     files.delete(f"/v1/attachments/{gone['id']}")
 
     bucket_server.stop()
     bucket_server.start()
+    run_now(bucket_server, "attachments.sweep")
 
-    wait_until(lambda: len(s3.objects) == 1, 5, "the object is deleted")
+    wait_until(lambda: len(s3.objects) == 1, 10, "the object is deleted")
     assert list(s3.objects.values()) == [b"kept"]
     assert content(Api(bucket_server, files.token), kept).content == b"kept"
 

@@ -45,13 +45,17 @@ class Stage:
         if self.server.is_running():
             self.server.stop()
 
+    def starts_clean_with(self, fault):
+        """A start after an orderly stop: one after a kill passes more points."""
+        self.recover()
+        self.stop()
+        return self.start_with(fault)
+
     def first_step(self, kind):
         """The smallest count that lets a server start. Every smaller one kills a start, and the
         next start has to succeed."""
         if kind not in self.first:
-            self.recover()
-            self.stop()
-            alive = (n for n in range(1, STEPS_MAX) if self.start_with(f"{kind}:{n}:kill"))
+            alive = (n for n in range(1, STEPS_MAX) if self.starts_clean_with(f"{kind}:{n}:kill"))
             self.first[kind] = next(alive, None)
             assert self.first[kind], f"a start passes more than {STEPS_MAX} points of {kind}"
             self.recover()

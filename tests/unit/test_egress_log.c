@@ -88,7 +88,7 @@ static int teardown(void **state)
 
 static void start(struct fix *f, int64_t days, int64_t rows_max)
 {
-    struct egress_log_conf conf = { f->s, days, rows_max };
+    struct egress_log_conf conf = { f->s, days, rows_max, true };
     assert_int_equal(egress_log_start(&f->cx, &conf, &f->log), ERR_NONE);
 }
 

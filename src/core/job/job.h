@@ -196,7 +196,7 @@ void jobs_committed(struct jobs *j, bool is_committed);
 /* Claims no more, tells running jobs to stop, waits for them; those not done are ready again. Before
  * what the run functions use is closed, and before store_close. Frees j. NULL is fine. */
 void jobs_close(struct jobs *j);
-const struct job_uses *jobs_uses(const struct jobs *j);
+const struct job_uses *jobs_uses(const struct jobs *j); /* NULL: no kinds */
 
 /* Removes done and cancelled jobs that were over done_days ago (of the server itself: one day), dead
  * ones after dead_days. In units of its own, outside any other. */

@@ -194,7 +194,8 @@ struct jobs *jobs_open(const struct jobs_conf *conf)
 
 const struct job_uses *jobs_uses(const struct jobs *j)
 {
-    return &j->conf.uses;
+    static const struct job_uses none = { .n = 0 };
+    return j ? &j->conf.uses : &none;
 }
 
 static enum err_code kinds_unit(struct ctx *cx, struct db *db, void *arg)

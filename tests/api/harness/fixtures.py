@@ -36,8 +36,8 @@ def pytest_configure(config):
 
 
 def pytest_sessionfinish(session):  # pylint: disable=unused-argument
-    """What this process has seen answered goes to the folder TESSERA_SEEN, for check_seen.py."""
-    folder = os.environ.get("TESSERA_SEEN")
+    """What this process has seen answered goes to the folder SEEN_REPLIES, for check_seen.py."""
+    folder = os.environ.get("SEEN_REPLIES")
     seen = sorted({reply for contract in CONTRACTS.values() for reply in contract.seen})
     if folder and seen:
         os.makedirs(folder, exist_ok=True)
