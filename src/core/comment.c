@@ -5,6 +5,7 @@
 #include "../base/crypt.h"
 #include "crm/activity.h"
 #include "crm/attachment.h"
+#include "event.h"
 
 /* $3 is caller_sees(): all of them, or the own and those not internal. */
 #define SEEN "(CAST($3 AS TEXT) = '' OR token_id = $3 OR is_internal = 0)"
@@ -60,9 +61,12 @@ static enum err_code note(struct ctx *cx, struct db *db, const struct caller *wh
                           const struct comment *c, bool is_new)
 {
     struct str id = activity_text(cx, c->id);
-    return activity_note(
+    enum err_code e = activity_note(
         cx, db, who, c->ticket_id, is_new ? "comment_added" : "comment_removed",
         (struct activity_change){ "comment_id", is_new ? STR_NONE : id, is_new ? id : STR_NONE });
+    struct event_new ev = { is_new ? EVENT_COMMENT_CREATED : EVENT_COMMENT_DELETED, c->id,
+                            c->ticket_id, &rec_comment, c };
+    return e ? e : event_emit(cx, db, who, &ev);
 }
 
 enum err_code comment_create(struct ctx *cx, struct db *db, const struct caller *who,

@@ -6,6 +6,7 @@
 #include "../base/crypt.h"
 #include "crm/activity.h"
 #include "crm/tag.h"
+#include "event.h"
 #include "ticket_ref.h"
 
 /* $3 is caller_sees(): one token's tickets, or all of the team. */
@@ -103,6 +104,10 @@ enum err_code ticket_create(struct ctx *cx, struct db *db, const struct caller *
     mark_nulls(&t);
     e = insert(cx, db, who, &t, &tags);
     if (!e)
+        e = event_emit(
+            cx, db, who,
+            &(struct event_new){ EVENT_TICKET_CREATED, t.id, .rec = &rec_ticket, .obj = &t });
+    if (!e)
         *out = t;
     return e;
 }
@@ -172,5 +177,10 @@ enum err_code ticket_delete(struct ctx *cx, struct db *db, const struct caller *
         &gone);
     if (e == ERR_NOT_FOUND)
         return fail(cx, CONFLICT, "The ticket was changed by another request; read it again");
-    return e ? e : activity_write(cx, db, who, t.id, "deleted", NULL, 0);
+    if (!e)
+        e = activity_write(cx, db, who, t.id, "deleted", NULL, 0);
+    return e ? e
+             : event_emit(cx, db, who,
+                          &(struct event_new){ EVENT_TICKET_DELETED, t.id, .rec = &rec_ticket,
+                                               .obj = &t });
 }

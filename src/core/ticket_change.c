@@ -11,6 +11,7 @@
 #include "../base/json.h"
 #include "crm/activity.h"
 #include "crm/tag.h"
+#include "event.h"
 #include "ticket_ref.h"
 
 #define SEEN "(CAST($3 AS TEXT) = '' OR token_id = $3)" /* $3 is caller_sees() */
@@ -125,6 +126,25 @@ static enum err_code tell(struct ctx *cx, struct db *db, const struct caller *wh
     return e;
 }
 
+static enum err_code emit(struct ctx *cx, struct db *db, const struct caller *who,
+                          const struct ticket *old, const struct ticket *now)
+{
+    struct event_new ev = { EVENT_TICKET_UPDATED, now->id, .rec = &rec_ticket, .obj = now };
+    enum err_code e = ERR_NONE;
+    ev.previous = event_previous(cx, &rec_ticket, old, now);
+    if (ev.previous.p)
+        e = event_emit(cx, db, who, &ev);
+    if (!e && !is_same(old->status, now->status)) {
+        ev.type = EVENT_TICKET_STATUS_CHANGED;
+        e = event_emit(cx, db, who, &ev);
+    }
+    if (!e && !is_same(old->assignee_id, now->assignee_id)) {
+        ev.type = EVENT_TICKET_ASSIGNED;
+        e = event_emit(cx, db, who, &ev);
+    }
+    return e;
+}
+
 /* ---- storing ---- */
 
 static enum err_code store_change(struct ctx *cx, struct db *db, const struct caller *who,
@@ -174,5 +194,7 @@ enum err_code ticket_update(struct ctx *cx, struct db *db, const struct caller *
     e = store_change(cx, db, who, &t, out);
     if (!e && !str_eq(old.tags, t.tags))
         e = tags_put(cx, db, who, t.id, &tags);
-    return e ? e : tell(cx, db, who, &old, &t);
+    if (!e)
+        e = tell(cx, db, who, &old, &t);
+    return e ? e : emit(cx, db, who, &old, out);
 }

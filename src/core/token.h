@@ -47,6 +47,7 @@ extern const struct rec rec_token_secret; /* `token create`, `token regenerate`:
 extern const struct rec rec_api_key;      /* reply of /v1/api-keys */
 extern const struct rec rec_api_key_secret; /* reply of create and regenerate: with "token" */
 extern const struct rec rec_token_audit;    /* what the audit log keeps */
+extern const struct rec rec_token_event;    /* `data` of its events */
 extern const struct rec rec_token_row;      /* the stored columns, to read them */
 /* Every column that is read into a reply; none of the hashes. */
 #define TOKEN_COLUMNS                                                                              \

@@ -3,6 +3,7 @@
 
 #include "../base/clock.h"
 #include "audit.h"
+#include "event.h"
 
 static const char *const query_statuses[] = { "active", "disabled", "expired", NULL };
 #define AT(member) offsetof(struct key_query, member)
@@ -127,16 +128,34 @@ static enum err_code begin(struct ctx *cx, struct db *db, const struct caller *w
     return e ? e : token_get(cx, db, who->team_id, *id, before);
 }
 
-static enum err_code audit(struct ctx *cx, struct db *db, const struct caller *who,
-                           const char *action, const struct token *before,
-                           const struct token *after)
+struct deed { /* what was done, for the audit log and for the events */
+    const char *action;
+    enum event_type event;
+};
+static const struct deed created = { "api_key.create", EVENT_API_KEY_CREATED },
+                         updated = { "api_key.update", EVENT_API_KEY_UPDATED },
+                         enabled = { "api_key.enable", EVENT_API_KEY_ENABLED },
+                         disabled = { "api_key.disable", EVENT_API_KEY_DISABLED },
+                         regenerated = { "api_key.regenerate", EVENT_API_KEY_REGENERATED },
+                         deleted = { "api_key.delete", EVENT_API_KEY_DELETED };
+
+/* The audit row and the event of a change. */
+static enum err_code tell(struct ctx *cx, struct db *db, const struct caller *who,
+                          const struct deed *deed, const struct token *before,
+                          const struct token *after)
 {
-    return audit_write(cx, db, who,
-                       &(struct audit_entry){ .action = action,
-                                              .target_type = "api_key",
-                                              .target_id = before ? before->id : after->id,
-                                              .before = audit_json(cx, &rec_token_audit, before),
-                                              .after = audit_json(cx, &rec_token_audit, after) });
+    const struct token *now = after ? after : before;
+    struct event_new ev = { deed->event, now->id, .rec = &rec_token_event, .obj = now };
+    enum err_code e =
+        audit_write(cx, db, who,
+                    &(struct audit_entry){ .action = deed->action,
+                                           .target_type = "api_key",
+                                           .target_id = now->id,
+                                           .before = audit_json(cx, &rec_token_audit, before),
+                                           .after = audit_json(cx, &rec_token_audit, after) });
+    if (before && after)
+        ev.previous = event_previous(cx, &rec_token_event, before, after);
+    return e ? e : event_emit(cx, db, who, &ev);
 }
 
 /* ---- changing ---- */
@@ -154,7 +173,7 @@ enum err_code key_create(struct ctx *cx, struct db *db, const struct caller *who
     struct str subject = caller_subject(who);
     mine.created_by = subject.n ? subject : STR_NONE;
     e = token_create(cx, db, who->team_id, &mine, out);
-    return e ? e : audit(cx, db, who, "api_key.create", NULL, out);
+    return e ? e : tell(cx, db, who, &created, NULL, out);
 }
 
 enum err_code key_update(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
@@ -175,7 +194,7 @@ enum err_code key_update(struct ctx *cx, struct db *db, const struct caller *who
     }
     if (!e)
         e = token_update(cx, db, who->team_id, id, in, &before, out);
-    return e ? e : audit(cx, db, who, "api_key.update", &before, out);
+    return e ? e : tell(cx, db, who, &updated, &before, out);
 }
 
 enum err_code key_set_enabled(struct ctx *cx, struct db *db, const struct caller *who,
@@ -187,8 +206,7 @@ enum err_code key_set_enabled(struct ctx *cx, struct db *db, const struct caller
         e = is_enabled ? may_grant(cx, who, before.scopes) : not_oneself(cx, who, id, "disable");
     if (!e)
         e = token_set_enabled(cx, db, who->team_id, id, is_enabled, out);
-    return e ? e
-             : audit(cx, db, who, is_enabled ? "api_key.enable" : "api_key.disable", &before, out);
+    return e ? e : tell(cx, db, who, is_enabled ? &enabled : &disabled, &before, out);
 }
 
 enum err_code key_regenerate(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
@@ -200,7 +218,7 @@ enum err_code key_regenerate(struct ctx *cx, struct db *db, const struct caller 
         e = may_grant(cx, who, before.scopes);
     if (!e)
         e = token_regenerate(cx, db, who->team_id, id, grace_ms, out);
-    return e ? e : audit(cx, db, who, "api_key.regenerate", &before, out);
+    return e ? e : tell(cx, db, who, &regenerated, &before, out);
 }
 
 enum err_code key_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
@@ -214,5 +232,5 @@ enum err_code key_delete(struct ctx *cx, struct db *db, const struct caller *who
         e = not_oneself(cx, who, id, "delete");
     if (!e)
         e = token_delete(cx, db, who->team_id, id);
-    return e ? e : audit(cx, db, who, "api_key.delete", &before, NULL);
+    return e ? e : tell(cx, db, who, &deleted, &before, NULL);
 }

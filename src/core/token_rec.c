@@ -114,6 +114,12 @@ static const struct field audit_fields[] = { NAME_ROWS,  MASKED_ROW, STATUS_ROW,
 const struct rec rec_token_audit =
     REC("ApiKeyAudit", struct token, audit_fields, "An API key in the audit log.");
 
+static const struct field event_fields[] = { ID_ROW,     NAME_ROWS,  MASKED_ROW, STATUS_ROW,
+                                             SCOPES_ROW, LIMIT_ROWS, LIST_ROWS,  EXPIRY_ROW,
+                                             BY_ROW,     TIME_ROWS };
+const struct rec rec_token_event =
+    REC("ApiKeyEvent", struct token, event_fields, "An API key as its events show it.");
+
 /* ---- as stored ---- */
 
 /* clang-format off */

@@ -4,6 +4,7 @@
 
 #include "../../base/clock.h"
 #include "../../base/crypt.h"
+#include "../event.h"
 #include "../ticket.h"
 #include "contact_activity.h"
 #include "metadata.h"
@@ -134,6 +135,16 @@ static enum err_code insert(struct ctx *cx, struct db *db, const struct caller *
              VT(c->created_by), VI(c->created_ms)));
 }
 
+static enum err_code emit(struct ctx *cx, struct db *db, const struct caller *who,
+                          enum event_type type, const struct contact *old,
+                          const struct contact *now)
+{
+    struct event_new ev = { type, now->id, .rec = &rec_contact, .obj = now };
+    if (old)
+        ev.previous = event_previous(cx, &rec_contact, old, now);
+    return event_emit(cx, db, who, &ev);
+}
+
 enum err_code contact_create(struct ctx *cx, struct db *db, const struct caller *who,
                              const struct contact_new *in, struct contact *out)
 {
@@ -163,6 +174,8 @@ enum err_code contact_create(struct ctx *cx, struct db *db, const struct caller 
     if (!e)
         e = contact_activity_write(cx, db, who,
                                    &(struct contact_event){ c.id, "created", NULL, 0 });
+    if (!e)
+        e = emit(cx, db, who, EVENT_CONTACT_CREATED, NULL, &c);
     if (!e)
         *out = c;
     return e;
@@ -345,9 +358,10 @@ enum err_code contact_update(struct ctx *cx, struct db *db, const struct caller 
     if (e)
         return e;
     size_t n = contact_diff(cx, &old, &c, changes);
-    return n ? contact_activity_write(cx, db, who,
-                                      &(struct contact_event){ c.id, "updated", changes, n })
-             : ERR_NONE;
+    if (n)
+        e = contact_activity_write(cx, db, who,
+                                   &(struct contact_event){ c.id, "updated", changes, n });
+    return e || !n ? e : emit(cx, db, who, EVENT_CONTACT_UPDATED, &old, out);
 }
 
 enum err_code contact_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
@@ -369,7 +383,8 @@ enum err_code contact_delete(struct ctx *cx, struct db *db, const struct caller 
         return fail(cx, CONFLICT, "The contact was changed by another request; read it again");
     if (!e)
         e = contact_sides(cx, db, who, c.id, &keys, NULL);
-    return e ? e
-             : contact_activity_write(cx, db, who,
-                                      &(struct contact_event){ c.id, "deleted", NULL, 0 });
+    if (!e)
+        e = contact_activity_write(cx, db, who,
+                                   &(struct contact_event){ c.id, "deleted", NULL, 0 });
+    return e ? e : emit(cx, db, who, EVENT_CONTACT_DELETED, NULL, &c);
 }

@@ -13,6 +13,7 @@
 #include "../../base/crypt.h"
 #include "../../base/json.h"
 #include "../audit.h"
+#include "../event.h"
 #include "../ticket.h"
 #include "contact_activity.h"
 #include "metadata.h"
@@ -219,6 +220,24 @@ static enum err_code tell(struct merge *m, const struct contact *now)
                                   &(struct contact_event){ m->target_id, "merged", changes, n });
 }
 
+/* `previous` has what changed and, always, who was merged. */
+static enum err_code emit(struct merge *m, const struct contact *now)
+{
+    struct str was = event_previous(m->cx, &rec_contact, &m->target, now);
+    struct buf b;
+    buf_init(&b, &m->cx->arena, EVENT_DATA_MAX);
+    buf_lit(&b, "{\"merged_from\":[");
+    for (size_t i = 0; i < m->n; i++)
+        buf_printf(&b, "%s\"" STR_FMT "\"", i ? "," : "", STR_ARG(m->ids[i]));
+    buf_lit(&b, was.p ? "]," : "]}");
+    if (was.p)
+        buf_str(&b, str_sub(was, 1, was.n - 1));
+    BUG_IF(b.over);
+    return event_emit(m->cx, m->db, m->who,
+                      &(struct event_new){ EVENT_CONTACT_MERGED, now->id, .rec = &rec_contact,
+                                           .obj = now, .previous = buf_view(&b) });
+}
+
 static enum err_code audit(struct merge *m, const struct contact *now)
 {
     struct buf b;
@@ -261,5 +280,7 @@ enum err_code contact_merge(struct ctx *cx, struct db *db, const struct caller *
         e = move_all(m);
     if (!e)
         e = tell(m, out);
+    if (!e)
+        e = emit(m, out);
     return e ? e : audit(m, out);
 }
