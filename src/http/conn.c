@@ -67,6 +67,7 @@ void conn_notify(void *cls, struct MHD_Connection *mhd, void **slot,
     c->next->prev = c->prev;
     pthread_mutex_unlock(&conns_lock);
     atomic_fetch_sub(&s->connections, 1);
+    acceptor_closed_one(&s->acceptor);
     free(c);
     *slot = NULL;
 }

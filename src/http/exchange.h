@@ -10,6 +10,7 @@
 
 #include "../core/idem.h"
 #include "../core/people/identity.h"
+#include "accept.h"
 #include "server.h"
 
 #define HEADER_VALUE_MAX 4096
@@ -84,7 +85,8 @@ struct server {
     struct cidrs trusted;
     struct arena arena; /* what lives as long as the server */
     struct str address;
-    int listen_fd;
+    int listen_fd; /* until the acceptor has it */
+    struct acceptor acceptor;
     atomic_bool is_stopping;
     atomic_bool is_closing; /* nothing is suspended any more */
     _Atomic int64_t in_flight;

@@ -1,8 +1,8 @@
 /* Starting, reloading and stopping the HTTP server.
  *
- * Stop: quiesce (no new connections), answer what runs (suspended requests included: libmicrohttpd
- * aborts when it is stopped with suspended connections), then close. Answers given meanwhile carry
- * Connection: close. */
+ * Stop: end the acceptor (no new connections), answer what runs (suspended requests included:
+ * libmicrohttpd aborts when it is stopped with suspended connections), then close. Answers given
+ * meanwhile carry Connection: close. */
 #include "exchange.h"
 
 #include <errno.h>
@@ -85,28 +85,49 @@ static void mhd_log(void *cls, const char *fmt, va_list ap)
         KVS("text", ((struct str){ line, n > 0 && (size_t)n < sizeof line ? (size_t)n : 0 })));
 }
 
+/* The acceptor's `take`. libmicrohttpd closes what it does not keep (limit per address, memory). */
+static bool take(void *arg, int fd, const struct sockaddr *from, socklen_t from_len)
+{
+    struct server *s = arg;
+    return MHD_add_connection(s->mhd, fd, from, from_len) == MHD_YES;
+}
+
+/* libmicrohttpd splits its limit of connections over its threads, and closes what comes to a full
+ * one; the limit is the acceptor's, so each thread is allowed all of them. */
 static enum err_code daemon_start(struct ctx *cx, struct server *s)
 {
     struct MHD_OptionItem tls[2] = { { MHD_OPTION_END, 0, NULL }, { MHD_OPTION_END, 0, NULL } };
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                     MHD_USE_ERROR_LOG | MHD_USE_NO_LISTEN_SOCKET;
     if (s->tls) {
         tls_options(s->tls, tls);
         flags |= MHD_USE_TLS;
     }
     s->mhd = MHD_start_daemon(
         flags, 0, NULL, NULL, exchange_step, s, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)s->conf->event_threads, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)s->conf->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)s->conf->max_connections_per_ip, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)s->conf->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-        MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_end,
-        s, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)s->conf->event_threads, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(s->conf->max_connections * s->conf->event_threads),
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)s->conf->max_connections_per_ip,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->conf->idle_timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+        exchange_begin, s, MHD_OPTION_NOTIFY_COMPLETED, exchange_end, s,
+        MHD_OPTION_NOTIFY_CONNECTION, conn_notify, s, MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
     if (!s->mhd)
         return fail(cx, USAGE, "cannot start the HTTP server (threads, memory or TLS set-up)");
     return ERR_NONE;
+}
+
+/* From here on the listening socket is the acceptor's. */
+static enum err_code accept_start(struct ctx *cx, struct server *s)
+{
+    s->acceptor = (struct acceptor){
+        .listen_fd = s->listen_fd, .max = s->conf->max_connections, .take = take, .arg = s
+    };
+    enum err_code e = acceptor_start(cx, &s->acceptor);
+    if (!e)
+        s->listen_fd = 0;
+    return e;
 }
 
 enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *app,
@@ -138,6 +159,8 @@ enum err_code server_start(struct ctx *cx, const struct conf *conf, struct app *
         e = slow_start(cx, conf->slow_threads, &s->slow);
     if (!e)
         e = daemon_start(cx, s);
+    if (!e)
+        e = accept_start(cx, s);
     if (e) {
         server_stop(s);
         return e;
@@ -179,15 +202,14 @@ void server_stop(struct server *s)
     if (!s)
         return;
     atomic_store(&s->is_stopping, true);
+    acceptor_stop(&s->acceptor);
+    if (s->listen_fd > 0)
+        close(s->listen_fd);
     if (s->mhd) {
-        MHD_socket fd = MHD_quiesce_daemon(s->mhd);
-        if (fd != MHD_INVALID_SOCKET)
-            close(fd);
         wait_for_requests(s);
         MHD_stop_daemon(s->mhd);
-    } else if (s->listen_fd > 0) {
-        close(s->listen_fd);
     }
+    acceptor_close(&s->acceptor);
     slow_stop(s->slow);
     conns_stop(s);
     tls_close(s->tls);

@@ -303,6 +303,29 @@ def test_5000_idle_connections_leave_room_for_others(quick):
     assert Api(quick, quick.test_token).get(V0).status_code == 200
 
 
+def test_more_than_max_connections_wait_for_a_place(start_server):
+    server = start_server(env={"TESSERA_MAX_CONNECTIONS": "16", "TESSERA_EVENT_THREADS": "3"})
+    ask = head("GET", "/healthz")
+    inside = [RawClient(server) for _ in range(16)]
+    for raw in inside:
+        raw.send(ask)
+        assert raw.read_reply().status == 200
+    outside = [RawClient(server) for _ in range(3)]
+    for raw in outside:
+        raw.send(ask)
+    assert outside[0].read_reply(0.3) is None and not outside[0].closed
+
+    for gone, came in zip(inside, outside):
+        gone.sock.close()
+        assert came.read_reply().status == 200
+    for raw in inside[3:]:
+        raw.send(ask)
+        assert raw.read_reply().status == 200
+        raw.sock.close()
+    for raw in outside:
+        raw.sock.close()
+
+
 def test_one_address_cannot_take_all_connections(quick):
     raws = []
     try:

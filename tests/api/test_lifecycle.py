@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import ssl
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -73,6 +75,58 @@ def test_requests_that_end_with_the_drain_do_no_harm(start_server):
     assert server.proc.wait(10) == 0
     for raw in raws:
         raw.sock.close()
+
+
+def test_it_stops_cleanly_while_connections_are_being_opened(fresh_server):
+    """The event threads must not be in the way of each other when the listening socket goes."""
+    def knock():
+        while not over.is_set():
+            try:
+                with RawClient(fresh_server) as raw:
+                    raw.send(head("GET", "/healthz"))
+                    raw.read_reply(1)
+            except OSError:
+                over.wait(0.001)
+
+    fresh_server.env["TESSERA_EVENT_THREADS"] = "4"
+    for cycle in range(30 if fresh_server.backend == "sqlite" else 5):
+        if not fresh_server.is_running():
+            fresh_server.start()
+        over = threading.Event()
+        threads = [threading.Thread(target=knock) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: fresh_server.probe("/healthz") == 200, 5, "it answers among them")
+            fresh_server.stop()                      # fails unless the exit status is 0
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        assert "Fatal error" not in fresh_server.log_text(), f"cycle {cycle}"
+
+
+def test_new_clients_are_refused_while_it_drains(start_server):
+    server = start_server(env={"TESSERA_DRAIN_TIMEOUT_S": "5"})
+    token = server.new_token()["token"]
+    with RawClient(server) as slow:
+        slow.send(head("POST", "/v1/tickets", token, "Content-Length: 16") + b'{"title":')
+        wait_until(lambda: 'in_flight 2' in Api(server, token).get("/metrics").text, 5,
+                   "the half request and this one are seen")
+        server.proc.send_signal(signal.SIGTERM)
+
+        def is_refused():
+            try:
+                socket.create_connection((server.host, server.port), timeout=5).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+        wait_until(is_refused, 2, "a new client is refused")
+        assert server.is_running()
+
+        slow.send(b'"late"}')
+        assert slow.read_reply().status == 201
+    assert server.proc.wait(10) == 0
 
 
 def test_sigint_stops_it_like_sigterm(fresh_server):
