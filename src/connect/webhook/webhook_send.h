@@ -24,4 +24,9 @@ struct delivery_new {
 enum err_code delivery_add(struct ctx *cx, struct db *db, const struct delivery_new *in,
                            struct str *id);
 
+/* Looks at the webhook at once: what waits for one that is disabled or deleted fails with a reason,
+ * what waits for one that is enabled again goes on. In the unit of that change. */
+enum err_code deliveries_look(struct ctx *cx, struct db *db, struct str team_id,
+                              struct str webhook_id);
+
 #endif
