@@ -8,22 +8,24 @@
 
 #include "../../core/event.h"
 #include "../../core/listing.h"
-#include "../../core/ticket.h"
 #include "../hook_ask.h"
+#include "webhook_filter.h"
 
 #define WEBHOOKS_MAX 100 /* of a team */
 #define WEBHOOK_URL_MAX 2000
 #define WEBHOOK_EVENTS_MAX 50
-#define WEBHOOK_CONDITIONS_MAX 16
 #define WEBHOOK_HEADERS_MAX 20
+#define WEBHOOK_HEADERS_BYTES 16384 /* of their JSON text */
 
 struct webhook {
     struct rec_bits bits;
     struct str team_id, id, url, description, events, filter, headers, header_names, payload, state,
         disabled_reason, created_by;
+    struct str secret, public_key; /* in the answer to its creation alone */
     int64_t is_ordered, failing_ms, notice, success_ms, version, created_ms, updated_ms;
 };
 extern const struct rec rec_webhook_row; /* as stored */
+extern const struct rec rec_webhook;     /* as clients and the events webhook.… show it */
 #define WEBHOOK_COLUMNS                                                                            \
     "team_id, id, url, description, events, filter, headers, header_names, payload, state, "       \
     "disabled_reason, created_by, is_ordered, failing_ms, notice, success_ms, version, "           \
@@ -46,5 +48,15 @@ enum err_code webhook_headers(struct ctx *cx, struct db *db, const struct webhoo
  * the event webhook.disabled. Fine when it is disabled already. */
 enum err_code webhook_disable(struct ctx *cx, struct db *db, const struct caller *who,
                               struct str id, const char *reason);
+
+/* ---- among the files here ---- */
+
+/* The live one of who's team. NOT_FOUND; INVALID_PARAMETER when id is no UUID. */
+enum err_code webhook_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
+                          struct webhook *out);
+/* The audit row of a change; before or after may be NULL. */
+enum err_code webhook_audit(struct ctx *cx, struct db *db, const struct caller *who,
+                            const char *action, const struct webhook *before,
+                            const struct webhook *after);
 
 #endif

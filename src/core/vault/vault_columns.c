@@ -4,6 +4,8 @@
 static const struct vault_column rows[] = {
     { "app_user", "totp_secret", "id", NULL },
     { "totp_pending", "secret", "user_id", NULL },
+    { "webhook", "headers", "id", "team_id" },
+    { "webhook_secret", "secret", "id", "team_id" },
     { 0 },
 };
 static const struct vault_column *source = rows; /* written before threads */

@@ -21,6 +21,7 @@ CREATE TABLE event (
     previous   TEXT,             -- JSON object: what changed, as it was
     at_ms      BIGINT  NOT NULL,
     is_new     INTEGER NOT NULL, -- 1: not yet given to the webhooks
+    webhook_id TEXT,             -- a test: for this webhook alone, never new
     UNIQUE (team_id, id)
 );
 CREATE INDEX event_new ON event (seq) WHERE is_new = 1;
