@@ -101,13 +101,14 @@ static struct call *call_new(struct egress *eg, const struct egress_ask *ask)
     struct call *c = calloc(1, sizeof *c);
     BUG_IF(!c);
     BUG_IF(ask->n_headers > EGRESS_HEADERS_MAX || ask->redirects > EGRESS_REDIRECTS_MAX ||
-           ask->body.n > EGRESS_BODY_MAX);
+           ask->body.n > EGRESS_BODY_MAX || ask->apart.n > EGRESS_APART_MAX);
     c->eg = eg;
     c->ask = *ask;
     c->ask.answer_max = answer_max(ask);
     /* A growing text leaves what it outgrew behind: twice the body. */
     ctx_init(&c->cx, CALL_CAP + ask->body.n + 4 * c->ask.answer_max);
     c->ask.url = str_dup(&c->cx.arena, ask->url);
+    c->ask.apart = str_dup(&c->cx.arena, ask->apart);
     c->ask.body = str_dup(&c->cx.arena, ask->body.p ? ask->body : STR(""));
     copy_headers(c, ask);
     for (int i = 0; i < EGRESS_LABELS; i++)

@@ -23,6 +23,7 @@
 #define EGRESS_REDIRECTS_MAX 5
 #define EGRESS_TIME_MAX_MS ((int64_t)600000)
 #define EGRESS_LABELS 4
+#define EGRESS_APART_MAX 40
 
 /* How a call ends. NAME, word for logs and the API, does it speak against the host, sentence. */
 /* clang-format off */
@@ -71,6 +72,10 @@ struct egress_ask {
     /* The address comes from the operator's own settings: the deny list does not apply. Never for
      * anything that a request brought. */
     bool is_operators;
+    /* Not STR_NONE: calls with this word are a host of their own at each host they go to: own line,
+     * places, rate and rests, so that one who has an address that hangs takes no place from others
+     * with addresses of the same host. <= EGRESS_APART_MAX bytes. */
+    struct str apart;
     struct str labels[EGRESS_LABELS]; /* for the record; not read here */
 };
 

@@ -1,4 +1,4 @@
-/* What egress knows about a host ("name:port"): its line, its places, its rests, its addresses.
+/* What egress knows about a host ("name:port", and who keeps apart there): its line, its places, its rests, its addresses.
  *
  * Places. A host that nobody knows gets PLACES_FIRST; each success adds one up to the setting, each
  * failure halves, down to two. Rest. After FAILURES_MAX failures in a row (no connection, no answer, a broken
@@ -18,8 +18,8 @@ struct call;
 enum host_state { HOST_GOOD, HOST_RESTING, HOST_TRYING };
 
 struct host {
-    char key[EGRESS_KEY_MAX + 1];
-    struct str name; /* within key, without the port */
+    char key[EGRESS_KEY_MAX + EGRESS_APART_MAX + 2]; /* "name:port" or "name:port/apart" */
+    struct str name;                                 /* within key, without the port */
     struct host *same_hash;
     struct host *newer, *older; /* by last use */
     struct host *next_ready;    /* hosts that may start a call */

@@ -116,6 +116,9 @@ static bool hop(struct call *c, struct str address)
         finish(c, c->hops ? EGRESS_REDIRECT : EGRESS_INVALID);
         return false;
     }
+    if (c->ask.apart.n)
+        c->url.key = str_printf(&c->cx.arena, STR_FMT "/" STR_FMT, STR_ARG(c->url.key),
+                                STR_ARG(c->ask.apart));
     if (!headers_are_fine(c)) {
         finish(c, EGRESS_INVALID);
         return false;

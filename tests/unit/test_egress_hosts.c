@@ -177,6 +177,33 @@ static void test_statuses_never_make_a_host_rest(void **state)
         assert_int_equal(eg_get(f, "/status/500").class, EGRESS_OK);
 }
 
+static void test_those_who_keep_apart_do_not_feel_each_other_at_one_host(void **state)
+{
+    struct egress_fix *f = *state;
+    struct many m = { .n = { 0 } };
+    struct egress_ask hang = { .method = "GET",
+                               .url = eg_url(f, "127.0.0.1", "/hang"),
+                               .total_ms = 1000,
+                               .apart = STR("one") };
+    struct egress_ask fine = { .method = "GET",
+                               .url = eg_url(f, "127.0.0.1", "/ok"),
+                               .total_ms = 900,
+                               .apart = STR("other") };
+    sem_init(&m.done, 0, 0);
+    for (int i = 0; i < 30; i++)
+        egress_start(f->eg, &hang, many_done, &m);
+    assert_int_equal(eg_ask(f, &fine).class, EGRESS_OK);
+    many_wait(&m, 30);
+    assert_int_equal(atomic_load(&m.n[EGRESS_OK]), 0);
+    for (int i = 0; i < 6; i++) {
+        hang.total_ms = 20;
+        eg_ask(f, &hang);
+    }
+    assert_int_equal(eg_ask(f, &hang).class, EGRESS_RESTING);
+    assert_int_equal(eg_ask(f, &fine).class, EGRESS_OK);
+    assert_int_equal(eg_get(f, "/ok").class, EGRESS_OK);
+}
+
 static void test_more_calls_than_room_are_told_so(void **state)
 {
     struct egress_fix *f = *state;
@@ -254,6 +281,7 @@ int main(void)
         T(test_a_failing_host_rests_and_comes_back),
         T(test_lost_sends_and_lost_answers),
         T(test_statuses_never_make_a_host_rest),
+        T(test_those_who_keep_apart_do_not_feel_each_other_at_one_host),
         T(test_more_calls_than_room_are_told_so),
         T(test_a_rate_spreads_calls),
         T(test_a_caller_that_stops_gets_out),
