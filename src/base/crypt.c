@@ -333,6 +333,13 @@ struct str uuid7(struct arena *a)
     return (struct str){ text, UUID_TEXT };
 }
 
+struct str uuid7_least(struct arena *a, int64_t ms)
+{
+    uint64_t stamp = ms < 0 ? 0 : (uint64_t)ms & ((UINT64_C(1) << 48) - 1);
+    return str_printf(a, "%08x-%04x-7000-8000-000000000000", (unsigned)(stamp >> 16),
+                      (unsigned)(stamp & 0xFFFF));
+}
+
 bool uuid_is_valid(struct str s)
 {
     if (s.n != UUID_TEXT)

@@ -37,6 +37,9 @@ bool crypt_key_of(struct str s, unsigned char out[SHA256_LEN]);
 
 /* UUIDv7 (RFC 9562 §5.7), lower case, strictly increasing within the process. */
 struct str uuid7(struct arena *a);
+/* The least of those that begin with this millisecond of the wall clock (0 to 2^48): a bound for
+ * ids, which are not older than what they were made for. */
+struct str uuid7_least(struct arena *a, int64_t ms);
 /* 8-4-4-4-12 hex digits, any version, either case. */
 bool uuid_is_valid(struct str s);
 

@@ -7,6 +7,7 @@
 
 #include "../api/settings.h"
 #include "../base/clock.h"
+#include "../connect/webhook/webhook_replay.h"
 #include "../core/crm/blob.h"
 #include "../core/idem.h"
 #include "../core/people/session.h"
@@ -97,6 +98,7 @@ static const struct {
     { &sessions_purge, WHOLE_APP },
     { &idempotency_purge, WHOLE_APP },
     { &attachments_sweep, WHOLE_APP },
+    { &webhook_replay_kind, WHOLE_APP },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 

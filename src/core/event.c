@@ -90,12 +90,16 @@ struct str event_previous(struct ctx *cx, const struct rec *r, const void *old, 
     return buf_view(&b);
 }
 
+static struct str entity_of(struct ctx *cx, const struct event_new *in)
+{
+    struct str id = in->entity_id.p ? in->entity_id : in->subject_id;
+    return str_printf(&cx->arena, "%s:" STR_FMT, event_types[in->type].entity, STR_ARG(id));
+}
+
 enum err_code event_emit(struct ctx *cx, struct db *db, const struct caller *who,
                          const struct event_new *in)
 {
     const struct event_type_row *type = &event_types[in->type];
-    struct str id = in->entity_id.p ? in->entity_id : in->subject_id;
-    struct str entity = str_printf(&cx->arena, "%s:" STR_FMT, type->entity, STR_ARG(id));
     is_noted = true;
     return db_run(
         cx, db,
@@ -104,7 +108,22 @@ enum err_code event_emit(struct ctx *cx, struct db *db, const struct caller *who
         "$10, CAST($11 AS BIGINT), 1 WHERE EXISTS (SELECT 1 FROM webhook WHERE team_id = $1 AND "
         "deleted_ms IS NULL)",
         ARGS(VT(who->team_id), VT(uuid7(&cx->arena)), VT(str_of(type->word)), VT(in->subject_id),
-             VT(entity), VT(in->is_servers ? STR("server") : str_of(caller_kind(who))),
+             VT(entity_of(cx, in)), VT(in->is_servers ? STR("server") : str_of(caller_kind(who))),
              VT(caller_subject(who)), VT(caller_name(who)), VT(data_of(cx, in)), VT(in->previous),
              VI(clock_ms())));
+}
+
+enum err_code event_emit_to(struct ctx *cx, struct db *db, const struct caller *who,
+                            const struct event_new *in, struct str webhook_id, struct event *out)
+{
+    return db_one(
+        cx, db, &rec_event_row,
+        "INSERT INTO event (team_id, id, type, subject_id, entity, actor_kind, actor_id, "
+        "actor_name, data, previous, at_ms, is_new, webhook_id) VALUES ($1, $2, $3, $4, $5, $6, "
+        "$7, $8, $9, $10, $11, 0, $12) RETURNING " EVENT_COLUMNS,
+        ARGS(VT(who->team_id), VT(uuid7(&cx->arena)), VT(str_of(event_types[in->type].word)),
+             VT(in->subject_id), VT(entity_of(cx, in)), VT(str_of(caller_kind(who))),
+             VT(caller_subject(who)), VT(caller_name(who)), VT(data_of(cx, in)), VT(in->previous),
+             VI(clock_ms()), VT(webhook_id)),
+        out);
 }

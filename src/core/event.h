@@ -58,6 +58,7 @@ extern const struct event_type_row event_types[]; /* by enum event_type, EVENT_T
 /* EVENT_TYPES when it is none. */
 enum event_type event_type_of(struct str word);
 
+struct event;
 struct event_new {
     enum event_type type;
     struct str subject_id; /* of the ticket, the comment … */
@@ -72,6 +73,10 @@ struct event_new {
  * the webhooks' engine of this node once the unit is committed (event_noted). */
 enum err_code event_emit(struct ctx *cx, struct db *db, const struct caller *who,
                          const struct event_new *in);
+/* A test: for this webhook alone, of which it tells whoever asks it to, not the fan. The row is in
+ * *out, its data in cx. In the scope of who->team_id. */
+enum err_code event_emit_to(struct ctx *cx, struct db *db, const struct caller *who,
+                            const struct event_new *in, struct str webhook_id, struct event *out);
 /* What differs between two states by the table of the data: the old values as a JSON object, or
  * STR_NONE when nothing does. version and updated_at are not looked at. Lives in cx. */
 struct str event_previous(struct ctx *cx, const struct rec *r, const void *old, const void *now);

@@ -4,6 +4,7 @@
 #include "../../base/clock.h"
 #include "../../base/json.h"
 #include "../../core/audit.h"
+#include "webhook_send.h"
 
 #define AT(member) offsetof(struct webhook, member)
 static const struct field row_fields[] = {
@@ -108,7 +109,9 @@ enum err_code webhook_disable(struct ctx *cx, struct db *db, const struct caller
                ARGS(VT(who->team_id), VT(was.id), VT(str_of(reason)), VI(clock_ms())), &now);
     if (e) /* somebody else was first */
         return e == ERR_NOT_FOUND ? ERR_NONE : e;
-    e = webhook_audit(cx, db, who, "webhook.disable", &was, &now);
+    e = deliveries_look(cx, db, now.team_id, now.id);
+    if (!e)
+        e = webhook_audit(cx, db, who, "webhook.disable", &was, &now);
     if (e || !is_servers)
         return e;
     return event_emit(cx, db, who,

@@ -5,6 +5,7 @@
 #include "../../base/clock.h"
 #include "../../base/crypt.h"
 #include "../../base/json.h"
+#include "webhook_send.h"
 
 /* ---- what a body may say ---- */
 
@@ -202,7 +203,8 @@ static enum err_code enable(struct ctx *cx, struct db *db, const struct caller *
                ARGS(VT(who->team_id), VT(was->id), VI(clock_ms()), VI(was->version)), out);
     if (e)
         return e == ERR_NOT_FOUND ? changed_meanwhile(cx) : e;
-    return webhook_audit(cx, db, who, "webhook.enable", was, out);
+    e = deliveries_look(cx, db, was->team_id, was->id);
+    return e ? e : webhook_audit(cx, db, who, "webhook.enable", was, out);
 }
 
 enum err_code webhook_set_enabled(struct ctx *cx, struct db *db, const struct caller *who,
@@ -239,6 +241,8 @@ enum err_code webhook_delete(struct ctx *cx, struct db *db, const struct caller 
         return e == ERR_NOT_FOUND ? changed_meanwhile(cx) : e;
     e = db_run(cx, db, "DELETE FROM webhook_secret WHERE team_id = $1 AND webhook_id = $2",
                ARGS(VT(who->team_id), VT(was.id)));
+    if (!e)
+        e = deliveries_look(cx, db, was.team_id, was.id);
     return e ? e : webhook_audit(cx, db, who, "webhook.delete", &was, NULL);
 }
 

@@ -43,7 +43,7 @@ enum err_code webhook_update(struct ctx *cx, struct db *db, const struct caller 
 /* Fine when it is so already. Enabling begins anew: nothing counts as failing. */
 enum err_code webhook_set_enabled(struct ctx *cx, struct db *db, const struct caller *who,
                                   struct str id, bool is_enabled, struct webhook *out);
-/* Forgets its secrets and headers. What waits to be sent there is the business of webhook_send.h. */
+/* Forgets its secrets and headers; what waits to be sent there is told to the engine. */
 enum err_code webhook_delete(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                              const struct versions *allowed);
 /* Newest first. */

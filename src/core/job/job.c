@@ -169,6 +169,19 @@ enum err_code job_add(struct ctx *cx, struct db *db, struct str team_id, const s
     return e ? e : lane_wake(cx, db, &job, job.due_ms);
 }
 
+enum err_code job_resume_at(struct ctx *cx, struct db *db, const struct job *job,
+                            struct str payload)
+{
+    struct rec_num n;
+    BUG_IF(payload.n > JOB_PAYLOAD_MAX);
+    enum err_code e =
+        db_one(cx, db, &rec_num,
+               "UPDATE job SET payload = $3 WHERE team_id = $1 AND id = $2 AND "
+               "state = 'running' AND lease_token = $4 RETURNING 1 AS n",
+               ARGS(VT(job->team_id), VT(job->id), VT(payload), VT(job->lease_token)), &n);
+    return e == ERR_NOT_FOUND ? fail(cx, UNAVAILABLE, "Another node runs this job now") : e;
+}
+
 /* ---- moving ---- */
 
 static const struct {

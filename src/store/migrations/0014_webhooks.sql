@@ -89,6 +89,7 @@ CREATE TABLE webhook_delivery (
     PRIMARY KEY (team_id, id)
 );
 CREATE UNIQUE INDEX webhook_delivery_once ON webhook_delivery (team_id, webhook_id, event_id) WHERE is_replay = 0;
+CREATE INDEX webhook_delivery_again ON webhook_delivery (team_id, webhook_id, event_id) WHERE is_replay = 1;
 CREATE INDEX webhook_delivery_line ON webhook_delivery (team_id, webhook_id, due_ms, event_seq) WHERE state = 'waiting';
 CREATE INDEX webhook_delivery_order ON webhook_delivery (team_id, webhook_id, entity, event_seq)
     WHERE is_ordered = 1 AND state IN ('waiting', 'sending');
