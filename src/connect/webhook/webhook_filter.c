@@ -22,7 +22,7 @@ static const struct field condition_fields[] = {
       "contains: a text with that text in it, or an array with that item; exists: there and not "
       "null; changed: previous has it (both: false for the contrary)",
       "\"in\"" },
-    { "value", F_JSON, IN(value), 0, 0, 0, NULL,
+    { "value", F_JSON, IN(value), F_OMIT_NULL, 0, 0, NULL,
       "A scalar; for in and not_in an array of 1 to 50; for exists and changed true, false or "
       "nothing",
       "[\"high\", \"urgent\"]" },

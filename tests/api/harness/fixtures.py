@@ -12,7 +12,9 @@ from .postgres import Cluster
 from .server import Server, find_binary
 
 # The common servers are hammered from one address on purpose; tests of those limits start their own.
-COMMON_ENV = {"TESSERA_BAD_TOKEN_LIMIT": "1000000", "TESSERA_SIGN_IN_LIMIT": "10000"}
+# Webhooks of tests go to this machine.
+COMMON_ENV = {"TESSERA_BAD_TOKEN_LIMIT": "1000000", "TESSERA_SIGN_IN_LIMIT": "10000",
+              "TESSERA_EGRESS_ALLOW": "127.0.0.0/8"}
 
 
 def pytest_addoption(parser):
