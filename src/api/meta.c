@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../connect/webhook/webhook_engine.h"
 #include "../core/egress_log.h"
 #include "assets.h"
 #include "openapi.h"
@@ -95,6 +96,7 @@ static enum err_code metrics(struct ctx *cx, struct req *rq, struct db *db, stru
     gauge(b, "tessera_usage_flush_failures_total", "counter",
           "Usage flushes that failed and were tried again.", us.flush_failures);
     egress_metrics(b, rq->app);
+    webhooks_metrics(b, rq->app->webhooks);
     gauge(b, "tessera_tokens", "gauge", "Live tokens.", token_dir_count(rq->app->tokens));
     gauge(b, "process_start_time_seconds", "gauge", "Start of the process, unix time.",
           rq->app->started_ms / 1000);

@@ -43,6 +43,7 @@ struct app { /* what lives as long as the server; read-only after start */
     struct jobs *jobs;
     struct egress *egress;
     struct egress_log *egress_log;
+    struct webhooks *webhooks;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */

@@ -24,6 +24,7 @@ struct conf {
     struct str jwt_issuer, jwt_audience, jwt_secret, jwt_jwks, jwt_role;
     int64_t jwt_skew_s, jwt_trust_email;
     int64_t job_workers, job_lease_s, job_done_days, job_dead_days;
+    int64_t webhook_calls, webhook_timeout_s, webhook_lease_s, webhook_days, webhook_wait_percent;
     struct str geo_database;
     struct str attachment_dir, attachment_types;
     int64_t attachment_max_mb;

@@ -1,8 +1,8 @@
 /* `tessera serve`: puts the parts together, waits for signals, takes them apart in order.
  *
  * Start: database, migrations, vault, usage recovery, token directory, limits from this hour's usage,
- * writers, jobs, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, running jobs go back, then usage flushes,
- * then the store. SIGHUP: certificates, database of countries and log level again. */
+ * writers, jobs, webhooks, HTTP. Stop (SIGTERM, SIGINT): HTTP drains, running jobs and deliveries go
+ * back, then usage flushes, then the store. SIGHUP: certificates, database of countries and log level again. */
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +14,7 @@
 #include "../base/clock.h"
 #include "../base/crypt.h"
 #include "../base/log.h"
+#include "../connect/webhook/webhook_engine.h"
 #include "../core/audit.h"
 #include "../core/crm/blob.h"
 #include "../core/egress_log.h"
@@ -50,6 +51,7 @@ struct serve {
     struct store_hooks hooks;
     struct egress *egress;
     struct egress_log *egress_log;
+    struct webhooks *webhooks;
     struct throttle *throttle;
     struct mailer *mailer;
 };
@@ -219,7 +221,7 @@ static enum err_code start_data(struct serve *s)
     return e;
 }
 
-/* ---- what rides along with every batch of writes: usage rows; the pool of jobs listens ---- */
+/* ---- what rides along with every batch of writes: usage rows; jobs and webhooks listen ---- */
 
 static enum err_code before_commit(struct ctx *cx, struct db *db, void *arg, int writer,
                                    struct unit *const *units, size_t n)
@@ -234,9 +236,23 @@ static void after_commit(void *arg, int writer, bool is_committed)
     const struct store_hooks *usage = usage_hooks(s->usage);
     usage->after_commit(usage->arg, writer, is_committed);
     jobs_committed(s->jobs, is_committed);
+    webhooks_committed(s->webhooks, is_committed);
 }
 
-/* What is there before the first request, for handlers and jobs. */
+static struct webhooks *open_webhooks(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    const struct webhooks_conf wc = { .store = s->store,
+                                      .mailer = s->mailer,
+                                      .public_url = conf->public_url,
+                                      .calls = conf->webhook_calls,
+                                      .timeout_ms = conf->webhook_timeout_s * 1000,
+                                      .lease_ms = conf->webhook_lease_s * 1000,
+                                      .wait_percent = conf->webhook_wait_percent };
+    return webhooks_open(&wc);
+}
+
+/* What is there before the first request, for handlers, jobs and webhooks. */
 static void fill_app(struct serve *s)
 {
     const struct conf *conf = &s->c->conf;
@@ -257,6 +273,7 @@ static void fill_app(struct serve *s)
                                   .lease_ms = conf->job_lease_s * 1000,
                                   .drain_ms = conf->drain_timeout_s * 1000 };
     s->jobs = s->app.jobs = jobs_open(&jc);
+    s->webhooks = s->app.webhooks = open_webhooks(s);
 }
 
 static enum err_code start_egress(struct serve *s)
@@ -336,10 +353,12 @@ static void stop_all(struct serve *s)
 {
     server_stop(s->server);
     jobs_close(s->jobs);
+    webhooks_stop(s->webhooks);
     exports_close(s->exports);
     jwt_close(s->jwt);
     mailer_close(s->mailer);
     egress_close(s->egress);
+    webhooks_flush(s->webhooks);
     egress_log_stop(s->egress_log);
     flush_sessions(s);
     throttle_close(s->throttle);
@@ -348,6 +367,7 @@ static void stop_all(struct serve *s)
     if (s->usage)
         usage_stop(s->usage);
     store_close(s->store);
+    webhooks_close(s->webhooks);
     vault_stop();
     if (s->usage)
         usage_close(s->usage);
@@ -433,6 +453,8 @@ enum err_code cmd_serve(struct cli *c)
     }
     if (!e)
         e = jobs_start(c->cx, s.jobs);
+    if (!e)
+        e = webhooks_start(c->cx, s.webhooks, s.egress);
     if (!e)
         e = start_http(&s);
     if (!e) {

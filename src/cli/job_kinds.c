@@ -7,6 +7,7 @@
 
 #include "../api/settings.h"
 #include "../base/clock.h"
+#include "../connect/webhook/webhook_engine.h"
 #include "../connect/webhook/webhook_replay.h"
 #include "../core/crm/blob.h"
 #include "../core/idem.h"
@@ -86,6 +87,19 @@ static const struct job_kind attachments_sweep = { .name = "attachments.sweep",
                                                    .doc = "Removes files of attachments that "
                                                           "nothing refers to" };
 
+static enum err_code sweep_webhooks(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    return webhooks_sweep(cx, r->store, app->conf->webhook_days);
+}
+static const struct job_kind webhooks_old = { .name = "webhooks.sweep",
+                                              .run = sweep_webhooks,
+                                              .timeout_ms = 10 * MINUTE_MS,
+                                              HOUSEKEEPING,
+                                              .period_ms = HOUR_MS,
+                                              .doc = "Removes events and deliveries of webhooks "
+                                                     "that are old" };
+
 /* ---- the table ---- */
 
 #define WHOLE_APP SIZE_MAX
@@ -99,6 +113,7 @@ static const struct {
     { &idempotency_purge, WHOLE_APP },
     { &attachments_sweep, WHOLE_APP },
     { &webhook_replay_kind, WHOLE_APP },
+    { &webhooks_old, WHOLE_APP },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 

@@ -16,10 +16,9 @@ bool delivery_noted(void)
     return was;
 }
 
-enum err_code lane_wake(struct ctx *cx, struct db *db, struct str team_id, struct str webhook_id,
-                        int64_t wake_ms)
+enum err_code lane_put(struct ctx *cx, struct db *db, struct str team_id, struct str webhook_id,
+                       int64_t wake_ms)
 {
-    is_noted = true;
     return db_run(cx, db,
                   "INSERT INTO webhook_lane (team_id, webhook_id, wake_ms) VALUES ($1, $2, $3) "
                   "ON CONFLICT (team_id, webhook_id) DO UPDATE SET wake_ms = excluded.wake_ms "
@@ -53,16 +52,31 @@ enum err_code delivery_insert(struct ctx *cx, struct db *db, const struct delive
     return e == ERR_NOT_FOUND ? ERR_NONE : e;
 }
 
+enum err_code delivery_next(struct ctx *cx, struct db *db, struct str team_id, struct str id,
+                            int64_t now_ms)
+{
+    return db_run(
+        cx, db,
+        "UPDATE webhook_delivery SET due_ms = $3 WHERE team_id = $1 AND id = (SELECT n.id "
+        "FROM webhook_delivery o JOIN webhook_delivery n ON n.team_id = o.team_id AND "
+        "n.webhook_id = o.webhook_id AND n.entity = o.entity AND n.is_ordered = 1 AND "
+        "n.state IN ('waiting', 'sending') WHERE o.team_id = $1 AND o.id = $2 "
+        "ORDER BY n.event_seq LIMIT 1) AND due_ms = " SQL_BEHIND,
+        ARGS(VT(team_id), VT(id), VI(now_ms)));
+}
+
 enum err_code delivery_add(struct ctx *cx, struct db *db, const struct delivery_new *in,
                            struct str *id)
 {
     int64_t now_ms = clock_ms();
-    enum err_code e = lane_wake(cx, db, in->webhook->team_id, in->webhook->id, now_ms);
+    is_noted = true;
+    enum err_code e = lane_put(cx, db, in->webhook->team_id, in->webhook->id, now_ms);
     return e ? e : delivery_insert(cx, db, in, now_ms, id);
 }
 
 enum err_code deliveries_look(struct ctx *cx, struct db *db, struct str team_id,
                               struct str webhook_id)
 {
-    return lane_wake(cx, db, team_id, webhook_id, 0);
+    is_noted = true;
+    return lane_put(cx, db, team_id, webhook_id, 0);
 }

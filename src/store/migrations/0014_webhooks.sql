@@ -94,6 +94,7 @@ CREATE INDEX webhook_delivery_line ON webhook_delivery (team_id, webhook_id, due
 CREATE INDEX webhook_delivery_order ON webhook_delivery (team_id, webhook_id, entity, event_seq)
     WHERE is_ordered = 1 AND state IN ('waiting', 'sending');
 CREATE INDEX webhook_delivery_sending ON webhook_delivery (lease_ms) WHERE state = 'sending';
+CREATE INDEX webhook_delivery_over ON webhook_delivery (finished_ms) WHERE finished_ms IS NOT NULL;
 CREATE INDEX webhook_delivery_list ON webhook_delivery (team_id, webhook_id, id);
 
 CREATE TABLE webhook_attempt (
