@@ -26,6 +26,13 @@ enum err_code lane_put(struct ctx *cx, struct db *db, struct str team_id, struct
                   ARGS(VT(team_id), VT(webhook_id), VI(wake_ms)));
 }
 
+enum err_code lane_wake(struct ctx *cx, struct db *db, struct str team_id, struct str webhook_id,
+                        int64_t wake_ms)
+{
+    is_noted = true;
+    return lane_put(cx, db, team_id, webhook_id, wake_ms);
+}
+
 #define SQL_INSERT                                                                                 \
     "INSERT INTO webhook_delivery (team_id, id, webhook_id, event_id, event_seq, event_type, "     \
     "entity, payload, is_ordered, is_replay, state, attempt, due_ms, created_ms) SELECT $1, $2, "  \
@@ -69,14 +76,12 @@ enum err_code delivery_add(struct ctx *cx, struct db *db, const struct delivery_
                            struct str *id)
 {
     int64_t now_ms = clock_ms();
-    is_noted = true;
-    enum err_code e = lane_put(cx, db, in->webhook->team_id, in->webhook->id, now_ms);
+    enum err_code e = lane_wake(cx, db, in->webhook->team_id, in->webhook->id, now_ms);
     return e ? e : delivery_insert(cx, db, in, now_ms, id);
 }
 
 enum err_code deliveries_look(struct ctx *cx, struct db *db, struct str team_id,
                               struct str webhook_id)
 {
-    is_noted = true;
-    return lane_put(cx, db, team_id, webhook_id, 0);
+    return lane_wake(cx, db, team_id, webhook_id, 0);
 }

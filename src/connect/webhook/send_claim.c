@@ -20,8 +20,8 @@
 #define INLINE_MAX "16384" /* characters of data that are read with the row */
 #define BODY_REST 1024     /* bytes of a body beside data and previous, about */
 
-#define AT(member) offsetof(struct delivery, member)
-static const struct field delivery_fields[] = {
+#define AT(member) offsetof(struct sending, member)
+static const struct field sending_fields[] = {
     { "team_id", F_STR, AT(team_id) },
     { "webhook_id", F_STR, AT(webhook_id) },
     { "id", F_STR, AT(id) },
@@ -33,8 +33,8 @@ static const struct field delivery_fields[] = {
     { "created_ms", F_INT, AT(created_ms) },
     { "due_ms", F_INT, AT(due_ms) },
 };
-const struct rec rec_delivery =
-    REC("DeliveryRow", struct delivery, delivery_fields, "A delivery as stored.");
+const struct rec rec_sending =
+    REC("WebhookSending", struct sending, sending_fields, "A delivery as stored.");
 #define DELIVERY_COLUMNS                                                                           \
     "team_id, webhook_id, id, event_id, payload, is_ordered, is_replay, attempt, created_ms, due_ms"
 
@@ -50,13 +50,13 @@ const struct rec rec_lane = REC("WebhookLane", struct lane, lane_fields, "A lane
 static enum err_code expire(struct ctx *cx, struct db *db, struct send_turn *t)
 {
     struct list over;
-    enum err_code e = db_list(cx, db, &rec_delivery,
+    enum err_code e = db_list(cx, db, &rec_sending,
                               "SELECT " DELIVERY_COLUMNS " FROM webhook_delivery WHERE "
                               "state = 'sending' AND lease_ms < $1 ORDER BY lease_ms LIMIT $2 "
                               "{claim}",
                               ARGS(VI(t->expire_ms), VI(EXPIRE_MAX)), &over);
     for (size_t i = 0; !e && i < over.n; i++) {
-        const struct delivery *d = (const struct delivery *)over.v + i;
+        const struct sending *d = (const struct sending *)over.v + i;
         e = lane_put(cx, db, d->team_id, d->webhook_id, t->now_ms);
         if (!e)
             e = db_run(cx, db,
@@ -98,7 +98,7 @@ static const struct rec rec_sized =
 #define SQL_SIZE "LENGTH(data) + LENGTH(COALESCE(previous, ''))"
 
 /* Of up to EVENTS_AT_ONCE deliveries; the same statement however many there are. */
-static enum err_code load_events(struct ctx *cx, struct db *db, const struct delivery *v, size_t n,
+static enum err_code load_events(struct ctx *cx, struct db *db, const struct sending *v, size_t n,
                                  struct list *out)
 {
     struct val ids[1 + EVENTS_AT_ONCE] = { VT(v->team_id) };
@@ -161,7 +161,7 @@ struct look { /* at a lane */
     bool is_full; /* something due had to be left */
 };
 
-static enum err_code end_delivery(struct ctx *cx, struct db *db, const struct delivery *d,
+static enum err_code end_delivery(struct ctx *cx, struct db *db, const struct sending *d,
                                   const char *why, int64_t now_ms)
 {
     enum err_code e = db_run(cx, db,
@@ -172,7 +172,7 @@ static enum err_code end_delivery(struct ctx *cx, struct db *db, const struct de
 }
 
 /* One delivery becomes ours. Without room for its body the lane is full. */
-static enum err_code claim(struct ctx *cx, struct db *db, struct look *l, const struct delivery *d,
+static enum err_code claim(struct ctx *cx, struct db *db, struct look *l, const struct sending *d,
                            struct sized *s)
 {
     struct send_turn *t = l->t;
@@ -195,7 +195,7 @@ static enum err_code claim(struct ctx *cx, struct db *db, struct look *l, const 
 }
 
 static enum err_code claim_some(struct ctx *cx, struct db *db, struct look *l,
-                                const struct delivery *v, size_t n)
+                                const struct sending *v, size_t n)
 {
     struct list events;
     enum err_code e = load_events(cx, db, v, n, &events);
@@ -218,7 +218,7 @@ static enum err_code claim_due(struct ctx *cx, struct db *db, struct look *l)
     if (!room)
         return ERR_NONE;
     enum err_code e = db_list(
-        cx, db, &rec_delivery,
+        cx, db, &rec_sending,
         "SELECT " DELIVERY_COLUMNS " FROM webhook_delivery WHERE team_id = $1 AND "
         "webhook_id = $2 AND state = 'waiting' AND due_ms <= $3 "
         "ORDER BY due_ms, event_seq LIMIT $4 {claim}",
@@ -226,7 +226,7 @@ static enum err_code claim_due(struct ctx *cx, struct db *db, struct look *l)
         &due);
     for (size_t at = 0; !e && !l->is_full && at < due.n; at += EVENTS_AT_ONCE) {
         size_t n = due.n - at < EVENTS_AT_ONCE ? due.n - at : EVENTS_AT_ONCE;
-        e = claim_some(cx, db, l, (const struct delivery *)due.v + at, n);
+        e = claim_some(cx, db, l, (const struct sending *)due.v + at, n);
     }
     l->is_full |= due.n == room;
     return e;
@@ -237,13 +237,13 @@ static enum err_code end_some(struct ctx *cx, struct db *db, struct look *l, con
 {
     struct list waiting;
     enum err_code e =
-        db_list(cx, db, &rec_delivery,
+        db_list(cx, db, &rec_sending,
                 "SELECT " DELIVERY_COLUMNS " FROM webhook_delivery WHERE "
                 "team_id = $1 AND webhook_id = $2 AND state = 'waiting' "
                 "ORDER BY due_ms, event_seq LIMIT $3 {claim}",
                 ARGS(VT(l->lane->team_id), VT(l->lane->webhook_id), VI(END_MAX)), &waiting);
     for (size_t i = 0; !e && i < waiting.n; i++)
-        e = end_delivery(cx, db, (const struct delivery *)waiting.v + i, why, l->t->now_ms);
+        e = end_delivery(cx, db, (const struct sending *)waiting.v + i, why, l->t->now_ms);
     return e;
 }
 

@@ -61,15 +61,6 @@ static enum err_code read_data(struct ctx *cx, struct db *db, const struct event
     return ERR_NONE;
 }
 
-/* A test is for the webhook that it is about. */
-static bool wants(struct ctx *cx, const struct webhook *w, const struct event *ev,
-                  const struct reading *r)
-{
-    if (event_type_of(ev->type) == EVENT_WEBHOOK_TEST)
-        return str_eq(w->id, ev->subject_id);
-    return webhook_wants(cx, w, ev, r->data, r->previous);
-}
-
 static enum err_code give(struct ctx *cx, struct db *db, struct fan *f, const struct event *ev)
 {
     struct team *team;
@@ -79,7 +70,7 @@ static enum err_code give(struct ctx *cx, struct db *db, struct fan *f, const st
         const struct webhook *w = (const struct webhook *)team->webhooks.v + i;
         if (w->filter.p)
             e = read_data(cx, db, ev, f, &reading);
-        if (e || !wants(cx, w, ev, &reading))
+        if (e || !webhook_wants(cx, w, ev, reading.data, reading.previous))
             continue;
         if (!team->woken[i])
             e = lane_put(cx, db, w->team_id, w->id, f->t->now_ms);

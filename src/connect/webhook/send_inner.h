@@ -28,6 +28,9 @@
  * what is added behind a delivery and the end of that delivery do not miss each other. */
 enum err_code lane_put(struct ctx *cx, struct db *db, struct str team_id, struct str webhook_id,
                        int64_t wake_ms);
+/* lane_put, and the engine of this node is woken once it is committed. */
+enum err_code lane_wake(struct ctx *cx, struct db *db, struct str team_id, struct str webhook_id,
+                        int64_t wake_ms);
 /* delivery_add without the lane, for who wakes it once for many. */
 enum err_code delivery_insert(struct ctx *cx, struct db *db, const struct delivery_new *in,
                               int64_t now_ms, struct str *id);
@@ -35,7 +38,7 @@ enum err_code delivery_insert(struct ctx *cx, struct db *db, const struct delive
  * before it. The lane must be locked (lane_put, or {claim}). */
 enum err_code delivery_next(struct ctx *cx, struct db *db, struct str team_id, struct str id,
                             int64_t now_ms);
-/* delivery_add was called in this thread's batch; asking forgets it. */
+/* lane_wake was called in this thread's batch; asking forgets it. */
 bool delivery_noted(void);
 
 /* ---- send_verdict.c ---- */
@@ -120,12 +123,12 @@ void gate_leave(struct gates *g, struct gate *gate, size_t bytes, enum egress_cl
 #define SEND_CLAIMS_MAX 256 /* deliveries a turn */
 #define SEND_LANES_MAX 64   /* looked at a turn */
 
-struct delivery {
+struct sending {
     struct rec_bits bits;
     struct str team_id, webhook_id, id, event_id, payload;
     int64_t is_ordered, is_replay, attempt, created_ms, due_ms;
 };
-extern const struct rec rec_delivery;
+extern const struct rec rec_sending;
 struct lane {
     struct rec_bits bits;
     struct str team_id, webhook_id;
@@ -142,7 +145,7 @@ struct send_target { /* a webhook, opened; the texts are secrets, wiped by send_
 void send_target_wipe(struct send_target *t);
 
 struct send_claim { /* one delivery that is ours now */
-    const struct delivery *d;
+    const struct sending *d;
     const struct event *ev;
     struct send_target *to;
     size_t bytes;

@@ -65,13 +65,13 @@ static enum err_code deleted_unit(struct ctx *cx, struct db *db, void *arg)
                              ARGS(VI(clock_ms())), &w);
     if (e)
         return e == ERR_NOT_FOUND ? ERR_NONE : e;
-    e = db_list(cx, db, &rec_delivery,
+    e = db_list(cx, db, &rec_sending,
                 "SELECT id FROM webhook_delivery WHERE team_id = $1 AND webhook_id = $2 "
                 "ORDER BY id LIMIT $3",
                 ARGS(VT(w.team_id), VT(w.id), VI(SWEEP_MAX)), &over);
     s->n = SWEEP_MAX;
     for (size_t i = 0; !e && i < over.n; i++) {
-        struct args of = ARGS(VT(w.team_id), VT(((const struct delivery *)over.v)[i].id));
+        struct args of = ARGS(VT(w.team_id), VT(((const struct sending *)over.v)[i].id));
         e = db_run(cx, db, "DELETE FROM webhook_attempt WHERE team_id = $1 AND delivery_id = $2",
                    of);
         if (!e)
