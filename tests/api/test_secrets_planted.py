@@ -25,10 +25,12 @@ CONFIGURED = {"TESSERA_SMTP_PASSWORD": "planted-smtp-password",
               "TESSERA_JWT_SECRET": "planted-jwt-secret-of-more-than-32-bytes",
               "TESSERA_JWT_ISSUER": "https://id.example.com", "TESSERA_JWT_AUDIENCE": "a",
               "TESSERA_LOG_LEVEL": "debug"}
+HEADER = "planted-value-of-a-header"
+OWN_KEY = b"planted-secret-of-a-receiver-32b"
 CUSTOM = "planted-value-of-a-callers-own"       # in a ticket's metadata, as a member "api_key"
 # Where a secret may be said once, by the end of the path.
 SHOWN = {"/v1/me/totp", "/v1/me/totp/confirm", "/v1/me/recovery-codes", "/v1/api-keys", "/regenerate",
-         "/v1/users", "/v1/sessions"}
+         "/v1/users", "/v1/sessions", "/v1/webhooks", "/secrets"}
 
 
 class Ear:
@@ -66,6 +68,7 @@ def plant(server, ear):
     ear.listen(world.api)
     key = world.post("/v1/api-keys", {"name": "planted"})["token"]
     renewed = world.post(f"/v1/api-keys/{world.id_of('api_key_id')}/regenerate", {})["token"]
+    hooks = webhooks(world)
     session = person.browser.session.cookies.get_dict()
     link = server.cli("user", "reset-link", person.email).split()[-1]
     clear_of_password_files(server)
@@ -85,9 +88,30 @@ def plant(server, ear):
         "keys of the vault": set(itertools.chain(*(forms(unwrapped(MASTER_KEY, r)) for r in rows))),
         "master key": forms(bytes.fromhex(MASTER_KEY)),
         "custom": {CUSTOM.encode()},
+        "header of a webhook": {HEADER.encode()},
+        "secrets of webhooks": set(itertools.chain(*map(forms, hooks))),
         "settings": {CONFIGURED[name].encode() for name in ("TESSERA_SMTP_PASSWORD",
                                                             "TESSERA_JWT_SECRET")},
     }
+
+
+def webhooks(world):
+    """The bytes of signing secrets: made by the server, given, added, and half a key pair."""
+    ask = {"url": world.server.url + "/nothing", "events": ["ticket.created"]}
+    given = "whsec_" + base64.b64encode(OWN_KEY).decode()
+    seed = bytes(range(100, 132))
+    made = world.post("/v1/webhooks", {**ask, "headers": {"X-Partner": HEADER}})
+    world.post("/v1/webhooks", {**ask, "secret": given})
+    world.post("/v1/webhooks", {**ask, "secret": "whsk_" + base64.b64encode(seed).decode()})
+    added = world.post(f"/v1/webhooks/{made['id']}/secrets", {})
+    anyone = world.api.session
+    anyone.patch(world.server.url + f"/v1/webhooks/{made['id']}", json={
+        "headers": {"X-Partner": HEADER + "\n"}}, headers={"Authorization": f"Bearer {world.key['token']}"})
+    anyone.post(world.server.url + "/v1/webhooks", json={**ask, "secret": given + "!"}, headers={
+        "Authorization": f"Bearer {world.key['token']}"})
+    world.post(f"/v1/webhooks/{made['id']}/test", {"event_type": "ticket.created"})
+    return [base64.b64decode(text.removeprefix("whsec_")) for text in
+            (made["secret"], given, added["secret"])] + [seed]
 
 
 def secret_bytes(text):
@@ -193,7 +217,7 @@ def test_no_table_but_its_own_holds_what_a_ticket_was_given(scene):
                                     "relnamespace = 'public'::regnamespace")
     assert len(tables) > 30
     for (table,) in tables:
-        if table == "tickets":
+        if table in ("tickets", "event"):     # an event tells what became of the ticket
             continue
         content = repr(truth.rows(server, f'SELECT * FROM "{table}"')).encode()
         assert found_in(content, needles) == [], table
@@ -220,7 +244,7 @@ def test_no_reply_holds_them_but_the_one_that_shows_them(scene):
         if method == "POST" and any(bare.endswith(end) for end in SHOWN):
             continue
         # The ticket with a caller's own metadata is the caller's to read again.
-        own = ["custom"] if "ticket" in bare else []
+        own = ["custom"] if "ticket" in bare or "/events" in bare or "/deliveries" in bare else []
         assert found_in(content, without(needles, *own)) == [], f"{method} {path}"
 
 

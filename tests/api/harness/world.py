@@ -1,6 +1,7 @@
 """One object of every kind in a team, made through the API, found by the name of the path parameter
 that takes its id. To cover a new kind of object: a row in MAKERS."""
 
+import datetime
 import uuid
 
 from .client import contract_of
@@ -90,6 +91,39 @@ def export(world):
     return path.split("/")[-1]
 
 
+def webhook(world):
+    """At an address of the server itself that takes none."""
+    return world.post("/v1/webhooks", new_webhook(world))["id"]
+
+
+def new_webhook(world):
+    return {"url": f"{world.server.url}/nothing/{world.word}", "events": ["webhook.test"],
+            "description": world.word}
+
+
+def old_secret(world):
+    """One that was replaced and still signs, so that it may be deleted."""
+    path = f"/v1/webhooks/{world.id_of('webhook_id')}/secrets"
+    world.post(path, {})
+    return world.api.get(path).json()["data"][-1]["id"]
+
+
+def delivery(world):
+    made = world.post(f"/v1/webhooks/{world.id_of('webhook_id')}/test", {})
+    world.ids["event_id"] = made["event_id"]
+    return made["id"]
+
+
+def event(world):
+    delivery(world)
+    return world.ids["event_id"]
+
+
+def an_hour_ago():
+    then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 MAKERS = {
     "user_id": user,
     "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
@@ -105,6 +139,10 @@ MAKERS = {
     "schedule_id": lambda w: w.post(f"/v1/reports/{w.id_of('report_id')}/schedules", SCHEDULE)["id"],
     "export_id": export,
     "job_id": lambda w: add_job(w.server, w.id, "test.unknown", "dead", error=w.word),
+    "webhook_id": webhook,
+    "secret_id": old_secret,
+    "delivery_id": delivery,
+    "event_id": event,
     "project_id": lambda w: w.post("/v1/projects", {"key": "P" + uuid.uuid4().hex[:8].upper(),
                                                     "name": w.word})["id"],
 }
@@ -174,6 +212,9 @@ BODIES = {
     ("POST", "/v1/reports"): lambda w: {"name": "x", "definition": REPORT},
     ("POST", "/v1/reports/execute"): lambda w: {"definition": REPORT},
     ("POST", "/v1/reports/{report_id}/schedules"): lambda w: SCHEDULE,
+    ("POST", "/v1/webhooks"): new_webhook,
+    ("POST", "/v1/webhooks/{webhook_id}/replay"): lambda w: {"from": an_hour_ago()},
+    ("POST", "/v1/webhooks/{webhook_id}/recover"): lambda w: {"from": an_hour_ago()},
     ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [MAKERS["contact_id"](w)]},
 }
 
