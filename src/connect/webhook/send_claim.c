@@ -11,8 +11,8 @@
 #include "../../base/log.h"
 #include "send_inner.h"
 
-#define LANE_FULL_MS                                                                               \
-    5000 /* a full lane is looked at again; the end of a delivery does so earlier */
+/* A full lane is looked at again by any node; here the end of a delivery does so earlier. */
+#define LANE_FULL_MS 1000
 #define LANE_SHUT_MS 60000 /* one whose secrets do not open */
 #define EXPIRE_MAX 200     /* leases a turn */
 #define END_MAX 200        /* deliveries of a webhook that sends no more, a turn */
@@ -268,35 +268,39 @@ static bool open_target(struct ctx *cx, struct db *db, struct send_target *to)
     return false;
 }
 
-/* When the lane is to be looked at again, written; without anything that waits it goes. */
-static enum err_code lane_next(struct ctx *cx, struct db *db, struct look *l)
+/* Something due was left. The time of the next look is not moved on by looks before it, so that
+ * other nodes come to it too. */
+static enum err_code lane_full(struct ctx *cx, struct db *db, struct look *l)
 {
     struct send_turn *t = l->t;
-    struct rec_num next = { .n = t->now_ms + LANE_FULL_MS };
-    struct args args = ARGS(VT(l->lane->team_id), VT(l->lane->webhook_id), VI(next.n));
-    struct val due[3] = { args.v[0], args.v[1] };
-    if (l->is_full) {
-        t->full[t->n_full++] = *l->lane;
-        if (l->gate && l->gate->rest_ms > next.n)
-            next.n = l->gate->rest_ms;
-    } else {
-        args.n = 2;
-        enum err_code e = db_one(cx, db, &rec_num,
-                                 "SELECT due_ms AS n FROM webhook_delivery WHERE team_id = $1 AND "
-                                 "webhook_id = $2 AND state = 'waiting' "
-                                 "ORDER BY due_ms, event_seq LIMIT 1",
-                                 args, &next);
-        if (e == ERR_NOT_FOUND)
-            return db_run(cx, db, "DELETE FROM webhook_lane WHERE team_id = $1 AND webhook_id = $2",
-                          args);
-        if (e)
-            return e;
-    }
-    due[2] = VI(next.n);
+    int64_t next_ms = t->now_ms + LANE_FULL_MS;
+    if (l->gate && l->gate->rest_ms > next_ms)
+        next_ms = l->gate->rest_ms;
+    t->full[t->n_full++] = *l->lane;
     return db_run(cx, db,
                   "UPDATE webhook_lane SET wake_ms = $3 WHERE team_id = $1 AND webhook_id = $2 "
-                  "AND wake_ms <> $3",
-                  (struct args){ due, 3 });
+                  "AND (wake_ms <= $4 OR wake_ms > $3)",
+                  ARGS(VT(l->lane->team_id), VT(l->lane->webhook_id), VI(next_ms), VI(t->now_ms)));
+}
+
+/* When the first that waits is due; without anything that waits the lane goes. */
+static enum err_code lane_next(struct ctx *cx, struct db *db, const struct look *l)
+{
+    struct rec_num next;
+    struct args args = ARGS(VT(l->lane->team_id), VT(l->lane->webhook_id));
+    enum err_code e = db_one(cx, db, &rec_num,
+                             "SELECT due_ms AS n FROM webhook_delivery WHERE team_id = $1 AND "
+                             "webhook_id = $2 AND state = 'waiting' "
+                             "ORDER BY due_ms, event_seq LIMIT 1",
+                             args, &next);
+    if (e == ERR_NOT_FOUND)
+        return db_run(cx, db, "DELETE FROM webhook_lane WHERE team_id = $1 AND webhook_id = $2",
+                      args);
+    return e ? e
+             : db_run(cx, db,
+                      "UPDATE webhook_lane SET wake_ms = $3 WHERE team_id = $1 AND "
+                      "webhook_id = $2 AND wake_ms <> $3",
+                      ARGS(args.v[0], args.v[1], VI(next.n)));
 }
 
 static enum err_code lane_shut(struct ctx *cx, struct db *db, const struct look *l)
@@ -326,7 +330,9 @@ static enum err_code look_at(struct ctx *cx, struct db *db, struct send_turn *t,
         return lane_shut(cx, db, &l);
     else
         e = claim_due(cx, db, &l);
-    return e ? e : lane_next(cx, db, &l);
+    if (e)
+        return e;
+    return l.is_full ? lane_full(cx, db, &l) : lane_next(cx, db, &l);
 }
 
 /* ---- all lanes of a turn ---- */
