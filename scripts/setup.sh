@@ -4,7 +4,8 @@
 #   scripts/setup.sh [build] [test] [check] [bench]        (none named: all four)
 #
 # Each purpose is a short list of Debian packages below; 'build' also wants the web page assets
-# of package.json, and 'bench' the packages of the peers it measures against. When nothing is missing this takes a
+# of package.json, 'test' the libraries of tests/npm that verify webhooks, and 'bench' the packages
+# of the peers it measures against. When nothing is missing this takes a
 # few milliseconds, so every make target calls it. Without root and without sudo it prints the
 # packages to install and stops with status 1. SKIP_SETUP=1 turns it off, for systems
 # that get their libraries in another way.
@@ -98,6 +99,7 @@ fi
 for purpose; do
     case $purpose in
     build) npm_install . true ;;
+    test) npm_install tests/npm true ;;
     bench) for lock in bench/peers/*/package-lock.json; do npm_install "${lock%/*}" false; done ;;
     esac
 done

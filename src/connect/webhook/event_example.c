@@ -30,7 +30,7 @@ static const struct {
     const char *previous;
 } changes[] = {
     { EVENT_TICKET_UPDATED, "{\"priority\":\"low\"}" },
-    { EVENT_TICKET_STATUS_CHANGED, "{\"status\":\"pending\"}" },
+    { EVENT_TICKET_STATUS_CHANGED, "{\"status\":\"waiting\"}" },
     { EVENT_TICKET_ASSIGNED, "{\"assignee_id\":null}" },
     { EVENT_CONTACT_UPDATED, "{\"company\":\"Acme\"}" },
     { EVENT_CONTACT_MERGED, "{\"merged_from\":[\"" EXAMPLE_ENTITY "\"]}" },
