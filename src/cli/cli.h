@@ -76,6 +76,13 @@ enum err_code cmd_jobs_retry(struct cli *c);
 enum err_code cmd_jobs_cancel(struct cli *c);
 enum err_code cmd_jobs_pause(struct cli *c);
 enum err_code cmd_jobs_resume(struct cli *c);
+enum err_code cmd_webhooks_list(struct cli *c);
+enum err_code cmd_webhooks_show(struct cli *c);
+enum err_code cmd_webhooks_test(struct cli *c);
+enum err_code cmd_webhooks_replay(struct cli *c);
+enum err_code cmd_webhooks_recover(struct cli *c);
+enum err_code cmd_webhooks_enable(struct cli *c);
+enum err_code cmd_webhooks_disable(struct cli *c);
 enum err_code cmd_audit_verify(struct cli *c);
 enum err_code cmd_audit_export(struct cli *c);
 enum err_code cmd_hook_verify(struct cli *c);
@@ -101,6 +108,8 @@ enum err_code cmd_token_regenerate(struct cli *c);
 enum err_code cmd_token_delete(struct cli *c);
 
 extern const struct option_row options_jobs[], options_jobs_list[], options_jobs_kinds[];
+extern const struct option_row options_webhooks[], options_webhooks_list[], options_webhooks_test[],
+    options_webhooks_replay[], options_webhooks_recover[];
 extern const struct option_row options_user_list[], options_user_role[];
 extern const struct option_row options_vault_rotate[];
 extern const struct option_row options_audit_verify[], options_audit_export[], options_roles[];
