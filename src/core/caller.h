@@ -104,6 +104,7 @@ struct caller {
     struct str session_id; /* STR_NONE: not by a session (a JWT, a key) */
     enum role role;        /* of the user in the team */
     uint64_t scopes;       /* a key's scopes, a user's role_actions() */
+    bool is_server;        /* nobody asked: the server by itself */
     bool is_own_only;      /* the document's API: a key sees its own tickets, whatever its scopes */
     struct str ip;         /* text of the client's address, "" when unknown */
     struct str agent;      /* User-Agent or "" */
@@ -117,7 +118,7 @@ struct str caller_sees(const struct caller *who);
 void caller_scope(struct db *db, const struct caller *who);
 /* Who is meant, as one id: the key's or the user's; "" for the command line. */
 struct str caller_subject(const struct caller *who);
-/* "key", "user" or "cli"; and the name to show. */
+/* "key", "user", "cli" or "server"; and the name to show. */
 const char *caller_kind(const struct caller *who);
 struct str caller_name(const struct caller *who);
 

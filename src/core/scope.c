@@ -108,6 +108,8 @@ struct str caller_subject(const struct caller *who)
 
 const char *caller_kind(const struct caller *who)
 {
+    if (who->is_server)
+        return "server";
     return who->token_id.p ? "key" : who->user_id.p ? "user" : "cli";
 }
 

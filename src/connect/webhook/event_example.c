@@ -24,6 +24,23 @@ static const struct {
     { "api_key", &rec_token_event }, { "webhook", &rec_webhook },
 };
 
+/* What is not the resource as the API shows it. */
+static const struct {
+    enum event_type type;
+    const char *data;
+} literals[] = {
+    { EVENT_WEBHOOK_FAILING, "{\"id\":\"" EXAMPLE_ID "\",\"url\":\"https://example.com/hook\","
+                             "\"failing_since\":\"2026-01-01T00:00:00.000Z\",\"percent\":50,"
+                             "\"disabled_at\":\"2026-01-06T00:00:00.000Z\"}" },
+    { EVENT_INTEGRATION_EVENT_RECEIVED,
+      "{\"integration_id\":\"" EXAMPLE_ID "\",\"kind\":\"github\",\"event_type\":\"issues.opened\","
+      "\"event_key\":\"72d3162e-cc78-11e3-81ab-4c9367dc0958\",\"webhook_log_id\":\"" EXAMPLE_ENTITY
+      "\",\"received_at\":\"2026-01-01T00:00:00.000Z\",\"replay\":false}" },
+    { EVENT_REPORT_FINISHED,
+      "{\"id\":\"" EXAMPLE_ENTITY "\",\"report_id\":\"" EXAMPLE_ID "\",\"state\":\"done\","
+      "\"report_name\":\"Tickets by week\",\"file_url\":null}" },
+};
+
 /* What changed, where the type says that something did. */
 static const struct {
     enum event_type type;
@@ -103,6 +120,9 @@ void event_example(struct ctx *cx, enum event_type type, struct event_new *out)
     for (size_t i = 0; i < sizeof recs / sizeof *recs; i++)
         if (str_eq(str_of(row->noun), str_of(recs[i].noun)))
             out->data = example_of(cx, recs[i].rec);
+    for (size_t i = 0; i < sizeof literals / sizeof *literals; i++)
+        if (literals[i].type == type)
+            out->data = str_of(literals[i].data);
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
         if (changes[i].type == type)
             out->previous = str_of(changes[i].previous);

@@ -98,7 +98,8 @@ enum err_code webhook_disable(struct ctx *cx, struct db *db, const struct caller
                               struct str id, const char *reason)
 {
     struct webhook was, now;
-    bool is_servers = !str_eq(str_of(reason), STR("manual"));
+    struct caller by = *who;
+    by.is_server = !str_eq(str_of(reason), STR("manual"));
     enum err_code e = webhook_get(cx, db, who, id, &was);
     if (e || !str_eq(was.state, STR("enabled")))
         return e;
@@ -111,10 +112,10 @@ enum err_code webhook_disable(struct ctx *cx, struct db *db, const struct caller
         return e == ERR_NOT_FOUND ? ERR_NONE : e;
     e = deliveries_look(cx, db, now.team_id, now.id);
     if (!e)
-        e = webhook_audit(cx, db, who, "webhook.disable", &was, &now);
-    if (e || !is_servers)
+        e = webhook_audit(cx, db, &by, "webhook.disable", &was, &now);
+    if (e || !by.is_server)
         return e;
-    return event_emit(cx, db, who,
+    return event_emit(cx, db, &by,
                       &(struct event_new){ .type = EVENT_WEBHOOK_DISABLED,
                                            .subject_id = now.id,
                                            .rec = &rec_webhook,
