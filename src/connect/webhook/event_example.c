@@ -68,6 +68,10 @@ static void put_time(struct buf *b)
 
 static void put_value(struct buf *b, const struct field *f)
 {
+    if (str_eq(str_of(f->name), STR("id"))) { /* the event names it too */
+        buf_lit(b, "\"" EXAMPLE_ID "\"");
+        return;
+    }
     if (f->example) {
         buf_lit(b, f->example);
         return;
@@ -77,7 +81,7 @@ static void put_value(struct buf *b, const struct field *f)
         return;
     }
     switch (f->type) {
-    case F_UUID: buf_lit(b, "\"" EXAMPLE_ID "\""); return;
+    case F_UUID: buf_lit(b, "\"" EXAMPLE_ENTITY "\""); return;
     case F_ENUM:
     case F_ENUMS: buf_printf(b, "\"%s\"", f->words[0]); return;
     case F_INT: buf_i64(b, f->min > 0 ? f->min : 0); return;
