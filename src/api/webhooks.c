@@ -8,6 +8,7 @@
 #include "../connect/webhook/event_example.h"
 #include "../connect/webhook/webhook_admin.h"
 #include "../connect/webhook/webhook_log.h"
+#include "../core/event_read.h"
 #include "etag.h"
 #include "page.h"
 
@@ -145,7 +146,7 @@ struct test_body {
     struct str event_type;
 };
 static const struct field test_fields[] = {
-    { "event_type", F_STR, offsetof(struct test_body, event_type), F_SINGLE_LINE, 1, 100, NULL,
+    { "event_type", F_ENUM, offsetof(struct test_body, event_type), 0, 0, 0, event_words,
       "An example of such an event is sent (default webhook.test)", "\"ticket.created\"" },
 };
 static const struct rec rec_test =
