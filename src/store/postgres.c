@@ -222,6 +222,14 @@ static void pg_unit_mark(struct db *db, int index)
     db->has_written = false;
 }
 
+/* The server keeps the plan of a prepared statement that it made when the tables were empty, where
+ * one index seemed as good as another, until its autovacuum looks at them, a minute later or more.
+ * So plans are forgotten while tables may grow fast: at the 16th transaction, the 32nd, 64th … */
+static bool plans_are_old(const struct pg *pg)
+{
+    return pg->n_begins >= 16 && !(pg->n_begins & (pg->n_begins - 1));
+}
+
 static enum err_code pg_begin(struct ctx *cx, struct db *db, bool is_write)
 {
     struct pg *pg = (struct pg *)db;
@@ -233,7 +241,9 @@ static enum err_code pg_begin(struct ctx *cx, struct db *db, bool is_write)
     pg->levels = 0;
     /* A reader sees one state of the database throughout. */
     const char *sql = is_write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    if (!pg_send_control(pg, sql))
+    pg->n_begins++;
+    if (!pg_send_control(pg, sql) ||
+        (plans_are_old(pg) && !pg_send_control(pg, "DISCARD PLANS")))
         return pg_fail(cx, ERR_UNAVAILABLE);
     db->is_refused = false;
     pg->in_tx = true;

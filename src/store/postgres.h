@@ -70,6 +70,7 @@ struct pg {
     struct pg_stmt stmts[DB_STMTS_MAX];
     unsigned n_sent_stmts; /* the last id; slot = id % DB_STMTS_MAX, so the oldest goes first */
     bool stmts_stale;      /* forget all prepared statements before the next transaction */
+    uint64_t n_begins;     /* transactions of this connection */
     struct arena scratch;  /* parameter texts while one statement is sent */
 
     char have_team[64], have_token[64]; /* the scope of the server's session */
