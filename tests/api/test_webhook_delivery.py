@@ -18,6 +18,7 @@ DAY_MS = 86400 * 1000
 def quick(make_server):
     made = make_server(QUICK)
     yield made
+    assert "webhook.engine_failed" not in made.log_text()
     made.close()
 
 
@@ -423,6 +424,8 @@ def test_metrics_count_what_was_sent(start_server, receiver):
 
     lines = metrics(server)
 
+    assert "tessera_webhook_waiting 0" in lines
+    assert "webhook.engine_failed" not in server.log_text()
     assert 'tessera_webhook_deliveries_total{result="delivered"} 2' in lines
     assert 'tessera_webhook_deliveries_total{result="retried"} 1' in lines
     assert 'tessera_webhook_attempts_total{outcome="ok"} 3' in lines

@@ -92,6 +92,8 @@ static enum err_code write_some(struct webhooks *w, size_t n)
     ctx_init(&cx, CTX_CAP_DEFAULT);
     enum err_code e = store_tx(&cx, w->conf.store, results_unit, &r);
     tell_failure(w, "results", &cx, e);
+    log_debug(NULL, "webhook.results", KVI("n", (int64_t)n),
+              KVI("us", (clock_ms() - r.now_ms) * 1000));
     if (!e) {
         const struct flight *f = w->unwritten;
         for (size_t i = 0; i < r.n_notices; i++)
@@ -188,8 +190,11 @@ static void turn(struct webhooks *w)
         t.expire_ms = t.now_ms;
     t.n_again = find_again(w, again);
     ctx_init(&cx, TURN_CAP);
+    int64_t from_us = clock_mono_us();
     enum err_code e = store_tx(&cx, w->conf.store, turn_unit, &t);
     tell_failure(w, "turn", &cx, e);
+    log_debug(NULL, "webhook.turn", KVI("events", (int64_t)t.n_events), KVI("claims", (int64_t)t.n),
+              KVI("under_way", w->gates->n), KVI("us", clock_mono_us() - from_us));
     if (!e) {
         bool is_held = !t.n && !t.n_events && !t.n_full && !t.n_again && t.next_ms >= 0 &&
                        t.next_ms <= t.now_ms;

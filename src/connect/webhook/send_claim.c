@@ -430,7 +430,7 @@ enum err_code send_look(struct ctx *cx, struct db *db, struct send_look *l)
         return e;
     e = db_one(cx, db, &rec_num,
                "SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM webhook_delivery WHERE "
-               "state = 'waiting' LIMIT $1) AS some",
+               "state = 'waiting' LIMIT $1) AS seen",
                ARGS(VI(SEND_WAITING_SEEN)), &n);
     l->waiting = n.n;
     return e;

@@ -79,7 +79,9 @@ static enum err_code give(struct ctx *cx, struct db *db, struct fan *f, const st
             e = delivery_insert(cx, db, &(struct delivery_new){ .ev = ev, .webhook = w },
                                 f->t->now_ms, NULL);
     }
-    return e ? e : db_run(cx, db, "UPDATE event SET is_new = 0 WHERE seq = $1", ARGS(VI(ev->seq)));
+    return e ? e
+             : db_run(cx, db, "UPDATE event SET is_new = 0 WHERE seq = $1 AND is_new = 1",
+                      ARGS(VI(ev->seq)));
 }
 
 enum err_code send_fan(struct ctx *cx, struct db *db, struct send_turn *t)

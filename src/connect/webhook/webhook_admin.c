@@ -125,6 +125,8 @@ enum err_code webhook_create(struct ctx *cx, struct db *db, const struct caller 
         e = insert(cx, db, who, &w, out);
     if (!e)
         e = first_secret(cx, db, in, out);
+    if (!e)
+        e = deliveries_look(cx, db, out->team_id, out->id); /* the engine hears of the first one */
     return e ? e : webhook_audit(cx, db, who, "webhook.create", NULL, out);
 }
 
