@@ -8,15 +8,15 @@
 #define TESSERA_HTTP_ACCEPT_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "../base/ctx.h"
 
 struct acceptor {
     /* What the owner fills in before acceptor_start. */
-    int listen_fd; /* listening, non-blocking; owned from the start on */
+    int listen_fd; /* listening, blocking; owned from the start on */
     int64_t max;   /* connections at once; more wait in the backlog of the socket */
     /* Takes `fd` over (non-blocking, close-on-exec). false: it has closed it, and it is not counted.
      * On the acceptor's thread. */
@@ -24,15 +24,15 @@ struct acceptor {
     void *arg;
 
     /* Its own. */
-    int wake_fd; /* eventfd: stop, or room again */
     bool is_running;
     pthread_t thread;
-    atomic_bool is_stopping;
-    atomic_bool is_waiting; /* for a connection to close */
-    _Atomic int64_t open;
+    pthread_mutex_t lock;
+    pthread_cond_t change; /* a place has come free, or the stop */
+    bool is_stopping;      /* under lock */
+    int64_t open;          /* under lock; with the one being waited for */
 };
 
-/* Start to accept. UNAVAILABLE when there is no thread or descriptor; then nothing is owned. */
+/* Start to accept. UNAVAILABLE when there is no thread; then nothing is owned. */
 enum err_code acceptor_start(struct ctx *cx, struct acceptor *a);
 /* A connection that was taken has closed. Any thread, until acceptor_close. */
 void acceptor_closed_one(struct acceptor *a);

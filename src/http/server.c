@@ -28,7 +28,7 @@ static enum err_code listen_open(struct ctx *cx, struct server *s)
     if (!listen_parse(s->conf->listen, &sa, &len))
         return fail(cx, USAGE, "listen: \"" STR_FMT "\" is not an address like 127.0.0.1:8080",
                     STR_ARG(s->conf->listen));
-    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, zero = 0;
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, zero = 0;
     if (fd < 0)
         return fail(cx, USAGE, "listen: %s", strerror(errno));
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

@@ -69,7 +69,7 @@ static struct fix *start(int64_t max)
     pthread_mutex_init(&f->lock, NULL);
     f->at =
         (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&f->at, len), 0);
     assert_int_equal(listen(fd, 128), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&f->at, &len), 0);
@@ -179,25 +179,27 @@ static void test_without_descriptors_it_goes_on_when_there_are_some(void **state
     struct rlimit was;
     (void)state;
 
-    int first = connect_to(f);
+    int fds[4] = { connect_to(f) };
     assert_true(comes_to(&f->n_kept, 1));
-    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    for (int i = 1; i < 4; i++)
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     getrlimit(RLIMIT_NOFILE, &was);
     struct rlimit none = { .rlim_cur = 3, .rlim_max = was.rlim_max };
     setrlimit(RLIMIT_NOFILE, &none);
-    assert_int_equal(connect(second, (struct sockaddr *)&f->at, sizeof f->at), 0);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&f->at, sizeof f->at), 0);
     struct rusage before, after;
     getrusage(RUSAGE_SELF, &before);
     poll(NULL, 0, 300); /* a span in which it must not run in circles */
     getrusage(RUSAGE_SELF, &after);
-    assert_int_equal(atomic_load(&f->n_kept), 1);
-    assert_true(after.ru_utime.tv_sec - before.ru_utime.tv_sec < 1);
-    assert_true(after.ru_nvcsw - before.ru_nvcsw < 50);
+    assert_true(atomic_load(&f->n_kept) <=
+                2); /* accept4 may have taken its number before it waited */
+    assert_true(after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw < 50);
     setrlimit(RLIMIT_NOFILE, &was);
 
-    assert_true(comes_to(&f->n_kept, 2));
-    close(first);
-    close(second);
+    assert_true(comes_to(&f->n_kept, 4));
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
     end(f);
 }
 
@@ -223,7 +225,8 @@ static void *knock(void *arg)
     int fd;
     char c;
     while ((fd = connect_to(f)) >= 0) {
-        (void)recv(fd, &c, 1, 0); /* until it is closed; else the backlog would fill */
+        (void)send(fd, "x", 1, MSG_NOSIGNAL); /* a listener that has gone says so only when asked */
+        (void)recv(fd, &c, 1, 0);             /* until it is closed; else the backlog would fill */
         close(fd);
     }
     return NULL;
