@@ -164,8 +164,9 @@ static void put_parameters(struct buf *b, const struct route *r)
 
 static void put_body(struct buf *b, const struct route *r)
 {
-    if (r->flags & ROUTE_UPLOAD)
-        buf_lit(b, ",\"requestBody\":{\"required\":true,\"content\":{\"*/*\":{}}}");
+    if (r->flags & (ROUTE_UPLOAD | ROUTE_RAW))
+        buf_printf(b, ",\"requestBody\":{\"required\":%s,\"content\":{\"*/*\":{}}}",
+                   r->flags & ROUTE_UPLOAD ? "true" : "false");
     if (!r->body && !(r->flags & ROUTE_ARRAY_BODY))
         return;
     buf_lit(b,
@@ -179,12 +180,12 @@ static void put_body(struct buf *b, const struct route *r)
 
 /* ---- answers ---- */
 
-static void put_success(struct buf *b, const struct route *r)
+static void put_success(struct buf *b, const struct route *r, int status)
 {
-    buf_printf(b, "\"%d\":{\"description\":\"%s\"", r->status,
-               r->status == 201   ? "Created"
-               : r->status == 204 ? "Done"
-                                  : "OK");
+    buf_printf(b, "\"%d\":{\"description\":\"%s\"", status,
+               status == 201   ? "Created"
+               : status == 204 ? "Done"
+                               : "OK");
     if (r->reply || r->reply_schema) {
         buf_lit(b, ",\"content\":{\"application/json\":{\"schema\":");
         if (r->reply_schema)
@@ -235,6 +236,7 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_INVALID_PARAMETER: /* guard_query; ids are judged by the handlers */
         return r->query || !(r->flags & (ROUTE_V0 | ROUTE_PUBLIC)) ||
                (has_id && !(r->flags & ROUTE_PUBLIC));
+    case ERR_BAD_SIGNATURE: return r->flags & ROUTE_RAW;
     case ERR_MISSING_TOKEN:
     case ERR_INVALID_TOKEN:
     case ERR_VALIDATION_FAILED: return !(r->flags & ROUTE_PUBLIC);
@@ -252,7 +254,9 @@ static bool route_may_fail(const struct route *r, enum err_code e)
     case ERR_NOT_CONFIGURED: return r->flags & ROUTE_CONFLICT;
     case ERR_NOT_FOUND: return has_id || is_for_users(r);
     case ERR_NOT_OWNER: return r->flags & ROUTE_NOT_OWNER;
-    case ERR_CONFLICT: return (has_id && r->run == RUN_WRITE) || r->flags & ROUTE_CONFLICT;
+    case ERR_CONFLICT:
+        return (has_id && r->run == RUN_WRITE && !(r->flags & ROUTE_RAW)) ||
+               r->flags & ROUTE_CONFLICT;
     case ERR_IDEMPOTENCY_RUNNING:
     case ERR_IDEMPOTENCY_REUSED: return route_keeps_answer(r);
     case ERR_PRECONDITION_FAILED: return r->flags & ROUTE_IF_MATCH;
@@ -304,7 +308,11 @@ static void put_error(struct buf *b, const struct route *r, int status)
 static void put_responses(struct buf *b, const struct route *r)
 {
     buf_lit(b, ",\"responses\":{");
-    put_success(b, r);
+    put_success(b, r, r->status);
+    for (const int *also = r->also; also && *also; also++) {
+        buf_char(b, ',');
+        put_success(b, r, *also);
+    }
     if (r->flags & ROUTE_ETAG && !strcmp(r->method, "GET"))
         buf_lit(b, ",\"304\":{\"description\":\"Not modified\"}");
     for (int status = 400; status < 600; status++)

@@ -8,6 +8,7 @@
 
 #include "../base/net.h"
 #include "../base/spool.h"
+#include "../connect/hook_ask.h"
 #include "../core/caller.h"
 #include "../core/cursor.h"
 #include "../core/token_dir.h"
@@ -28,6 +29,8 @@ struct jobs;     /* core/job/job.h: work in the background */
 /* base/egress.h: the only way out over HTTP; core/egress_log.h: its log; NULL in some tests. */
 struct egress;
 struct egress_log;
+struct hook_desk; /* connect/in/receive.h: where webhooks are taken */
+struct hook_work; /* connect/in/process.h: what is done with them */
 
 struct app { /* what lives as long as the server; read-only after start */
     struct store *store;
@@ -44,6 +47,8 @@ struct app { /* what lives as long as the server; read-only after start */
     struct egress *egress;
     struct egress_log *egress_log;
     struct webhooks *webhooks;
+    const struct hook_desk *hook_desk;
+    const struct hook_work *hook_work;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
     struct str openapi;               /* /openapi.json */
@@ -65,6 +70,11 @@ struct req {
     struct str cookie;                  /* the whole Cookie header or STR_NONE */
     bool is_secure;                     /* TLS here, or public_url is https: cookies are Secure */
     struct spool *upload;               /* ROUTE_UPLOAD: the body, whole, read from its start */
+    struct str raw;                     /* ROUTE_RAW: the body as it came */
+    const struct hook_header *headers;  /* ROUTE_RAW: all of them, in their order, n_headers */
+    size_t n_headers;
+    void *found;      /* what route->before has found, for the handler */
+    bool is_answered; /* route->before has filled the reply: there is nothing to write */
 };
 
 struct reply_header {
@@ -105,6 +115,8 @@ enum route_flag {
     ROUTE_CONFLICT = 2048,  /* documents 409 already_exists, conflict, not_configured */
     ROUTE_THROTTLED = 4096, /* public, documents 429 */
     ROUTE_SIGN_IN = 8192,   /* documents 401 invalid_credentials, totp_required */
+    ROUTE_RAW = 16384,      /* the body is any bytes up to hook_body_max_kb, to rq->raw; documents
+                               401 invalid_signature */
 };
 
 struct route {
@@ -123,6 +135,11 @@ struct route {
     const char *reply_schema; /* JSON Schema text when a field table cannot say it; may use $ref of
                                  reply's name */
     enum err_code (*handler)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
+    /* RUN_WRITE only, may be NULL: a read before the write, in a unit of its own without a scope, so
+     * that what is refused never queues for the writer. Sets rq->found or rq->is_answered, and
+     * rq->caller.team_id for the scope of the write. */
+    enum err_code (*before)(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp);
+    const int *also;         /* other statuses of success, ends with 0; NULL = none */
     const char *body_schema; /* ROUTE_ARRAY_BODY: JSON Schema text of the body */
     const char *id;          /* operationId */
     const char *tag;

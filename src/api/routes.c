@@ -28,6 +28,9 @@ const struct route_table *const route_tables[] = {
     &routes_projects,
     &routes_audit,
     &routes_requests,
+    &routes_integrations,
+    &routes_hooks,
+    &routes_webhook_logs,
     &routes_meta,
     NULL,
 };

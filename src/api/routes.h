@@ -30,5 +30,8 @@ extern const struct route_table routes_events;
 extern const struct route_table routes_attachments;
 extern const struct route_table routes_audit;
 extern const struct route_table routes_requests;
+extern const struct route_table routes_integrations;
+extern const struct route_table routes_hooks;
+extern const struct route_table routes_webhook_logs;
 
 #endif

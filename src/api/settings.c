@@ -163,5 +163,17 @@ static const struct conf_row rows[] = {
       "Outbound calls to one host a second; 0 = no limit."),
     N("egress_log_days", egress_log_days, "30", 1, 3650,
       "Days the log of outbound requests keeps each of them."),
+    N("hook_body_max_kb", hook_body_max_kb, "5120", 64, 10240,
+      "Largest webhook that is taken, in KiB."),
+    N("hook_refused_limit", hook_refused_limit, "60", 0, 60000,
+      "Webhooks that do not hold which one address may send to one integration in a minute before "
+      "it is answered 429; 0 = no limit."),
+    N("hook_payload_days", hook_payload_days, "14", 1, 3650,
+      "Days that received webhooks are kept with their bodies."),
+    N("hook_seen_days", hook_seen_days, "30", 1, 3650,
+      "Days that the ids of received webhooks are remembered, to know a second delivery; at least "
+      "a day longer than hook_payload_days."),
+    N("hook_store_mb", hook_store_mb, "1024", 1, 1048576,
+      "Received webhooks of one team that are kept, in MiB; past it the oldest go first."),
 };
 const struct conf_table conf_table = { rows, sizeof rows / sizeof *rows, sizeof(struct conf) };

@@ -25,6 +25,7 @@ enum err_retry {
     X(INVALID_FIELD,         422, "invalid_field",           400, "invalid_field",           NEVER, "A field is not valid") \
     X(MISSING_TOKEN,         401, "missing_token",           401, "missing_token",           NEVER, "No Authorization header provided") \
     X(INVALID_TOKEN,         401, "invalid_token",           401, "invalid_token",           NEVER, "Token is invalid, disabled, or revoked") \
+    X(BAD_SIGNATURE,         401, "invalid_signature",       401, "invalid_signature",       NEVER, "The signature of the webhook does not hold") \
     X(NOT_OWNER,             404, "not_found",               401, "invalid_token",           NEVER, "Token is not authorized for this ticket") \
     X(INVALID_CREDENTIALS,   401, "invalid_credentials",     401, "invalid_credentials",     NEVER, "The e-mail address or the password is wrong") \
     X(TOTP_REQUIRED,         401, "totp_required",           401, "totp_required",           NEVER, "The account has a second factor; send totp_code or recovery_code too") \

@@ -15,6 +15,8 @@
 #include "../base/crypt.h"
 #include "../base/log.h"
 #include "../connect/webhook/webhook_engine.h"
+#include "../connect/in/process.h"
+#include "../connect/in/receive.h"
 #include "../core/audit.h"
 #include "../core/crm/blob.h"
 #include "../core/egress_log.h"
@@ -54,6 +56,8 @@ struct serve {
     struct webhooks *webhooks;
     struct throttle *throttle;
     struct mailer *mailer;
+    struct hook_desk hook_desk;
+    struct hook_work hook_work;
 };
 
 static void log_from(const struct conf *conf)
@@ -252,6 +256,24 @@ static struct webhooks *open_webhooks(struct serve *s)
     return webhooks_open(&wc);
 }
 
+/* Webhooks that come in. Connectors put their handlers here; none has one yet. */
+static void open_hooks(struct serve *s)
+{
+    const struct conf *conf = &s->c->conf;
+    int64_t quota = conf->hook_store_mb << 20;
+    bool is_longer = conf->hook_seen_days > conf->hook_payload_days;
+    struct str base = conf->public_url;
+    while (base.n && base.p[base.n - 1] == '/')
+        base.n--;
+    s->hook_desk = (struct hook_desk){ brake_open(conf->hook_refused_limit), base, quota };
+    s->hook_work = (struct hook_work){ .quota_bytes = quota,
+                                       .payload_days = conf->hook_payload_days,
+                                       .seen_days = is_longer ? conf->hook_seen_days
+                                                              : conf->hook_payload_days + 1 };
+    s->app.hook_desk = &s->hook_desk;
+    s->app.hook_work = &s->hook_work;
+}
+
 /* What is there before the first request, for handlers, jobs and webhooks. */
 static void fill_app(struct serve *s)
 {
@@ -267,6 +289,7 @@ static void fill_app(struct serve *s)
                            .exports = s->exports,
                            .conf = conf,
                            .started_ms = clock_ms() };
+    open_hooks(s);
     const struct jobs_conf jc = { .store = s->store,
                                   .uses = job_kinds(s->c->cx, &s->app),
                                   .workers = conf->job_workers,
@@ -372,6 +395,7 @@ static void stop_all(struct serve *s)
     if (s->usage)
         usage_close(s->usage);
     geo_close(s->geo);
+    brake_close(s->hook_desk.brake);
 }
 
 /* ---- running ---- */

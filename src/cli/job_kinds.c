@@ -9,6 +9,9 @@
 #include "../base/clock.h"
 #include "../connect/webhook/webhook_engine.h"
 #include "../connect/webhook/webhook_replay.h"
+#include "../connect/in/process.h"
+#include "../connect/in/retention.h"
+#include "../connect/in/webhook_log.h"
 #include "../core/crm/blob.h"
 #include "../core/idem.h"
 #include "../core/people/session.h"
@@ -114,6 +117,10 @@ static const struct {
     { &attachments_sweep, WHOLE_APP },
     { &webhook_replay_kind, WHOLE_APP },
     { &webhooks_old, WHOLE_APP },
+    { &hook_process, offsetof(struct app, hook_work) },
+    { &hook_replay, offsetof(struct app, hook_work) },
+    { &hooks_due, offsetof(struct app, hook_work) },
+    { &hooks_sweep, offsetof(struct app, hook_work) },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 

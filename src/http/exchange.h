@@ -14,6 +14,9 @@
 #include "server.h"
 
 #define HEADER_VALUE_MAX 4096
+#define RAW_BYTES_MAX                                                                              \
+    (INT64_C(256) << 20)           /* of all bodies of webhooks that are in memory at once */
+#define RAW_HEADERS_MAX 100        /* of a webhook; more are not looked at */
 #define SLOWEST_BYTES_S (32 << 10) /* uploads and downloads that are slower may be cut off */
 
 struct conn { /* one TCP connection; conn.c */
@@ -48,6 +51,8 @@ struct exchange {
     bool is_counted; /* a usage row is wanted */
     bool is_stored;  /* the usage row was committed with the write */
     bool has_idem, has_claim;
+    bool is_met;       /* route->before has run */
+    int64_t raw_bytes; /* of its body that count in srv->raw_bytes */
     bool is_http10;
     int64_t start_us;
     struct headers_in in;
@@ -92,6 +97,7 @@ struct server {
     _Atomic int64_t in_flight;
     _Atomic int64_t suspended; /* of those: with the store */
     _Atomic int64_t connections;
+    _Atomic int64_t raw_bytes; /* of bodies of webhooks in memory now */
     _Atomic uint64_t refused_timeouts;
     struct route_stat *stats; /* by route index, one more for "(unknown)" */
 };

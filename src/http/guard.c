@@ -106,8 +106,10 @@ static struct ip client_ip(const struct exchange *x)
 
 static int64_t body_max(const struct exchange *x)
 {
-    bool is_upload = x->rq.route && x->rq.route->flags & ROUTE_UPLOAD;
-    return is_upload ? x->srv->conf->attachment_max_mb << 20 : (int64_t)BODY_MAX;
+    unsigned flags = x->rq.route ? x->rq.route->flags : 0;
+    return flags & ROUTE_UPLOAD ? x->srv->conf->attachment_max_mb << 20
+           : flags & ROUTE_RAW  ? x->srv->conf->hook_body_max_kb << 10
+                                : (int64_t)BODY_MAX;
 }
 
 /* A body that is somewhat too large is read and forgotten before the 413: closing under a sender
@@ -170,10 +172,20 @@ static const char *method_word(struct str method)
     return "OTHER";
 }
 
+/* Room for the body, its growing, and what is made of it. */
+static void raw_prepare(struct exchange *x)
+{
+    size_t max = (size_t)body_max(x);
+    x->body.max = max;
+    x->cx.arena.cap += 6 * max;
+}
+
 void guard_find(struct exchange *x)
 {
     struct req *rq = &x->rq;
     rq->route = router_find(rq->method, rq->path, rq->params, &x->allow, &x->cx.arena);
+    if (rq->route && rq->route->flags & ROUTE_RAW)
+        raw_prepare(x);
 }
 
 enum err_code guard_route(struct exchange *x)
@@ -301,10 +313,34 @@ static bool media_is_json(struct str type)
            str_eq_nocase(t, STR("application/merge-patch+json"));
 }
 
+static enum MHD_Result raw_header(void *cls, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
+{
+    struct exchange *x = cls;
+    (void)kind;
+    struct hook_header *h = (struct hook_header *)(uintptr_t)x->rq.headers + x->rq.n_headers++;
+    *h = (struct hook_header){ str_of(key), value ? str_of(value) : STR("") };
+    return x->rq.n_headers < RAW_HEADERS_MAX ? MHD_YES : MHD_NO;
+}
+
+/* Views into libmicrohttpd's memory, valid for the exchange. */
+static enum err_code guard_raw(struct exchange *x)
+{
+    x->rq.headers = ARENA_ARRAY(&x->cx.arena, struct hook_header, RAW_HEADERS_MAX);
+    MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, raw_header, x);
+    if (x->body.over)
+        return fail(&x->cx, TOO_LARGE, "The request body is larger than %lld bytes",
+                    (long long)body_max(x));
+    x->rq.raw = x->body.n ? buf_view(&x->body) : STR("");
+    return ERR_NONE;
+}
+
 static enum err_code guard_body(struct exchange *x)
 {
     const struct route *r = x->rq.route;
     bool is_v0 = r->flags & ROUTE_V0;
+    if (r->flags & ROUTE_RAW)
+        return guard_raw(x);
     if (!r->body && !(r->flags & ROUTE_ARRAY_BODY))
         return ERR_NONE;
     if (!is_v0 && x->in.content_type.n && !media_is_json(x->in.content_type))

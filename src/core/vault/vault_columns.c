@@ -6,6 +6,7 @@ static const struct vault_column rows[] = {
     { "totp_pending", "secret", "user_id", NULL },
     { "webhook", "headers", "id", "team_id" },
     { "webhook_secret", "secret", "id", "team_id" },
+    { "integration_secret", "secret", "id", "team_id" },
     { 0 },
 };
 static const struct vault_column *source = rows; /* written before threads */
