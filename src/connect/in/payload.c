@@ -6,6 +6,7 @@
 #include "../hook_mac.h"
 
 #define HEADERS_MAX 40 /* kept of one webhook */
+#define NAME_BYTES 128 /* bytes of a name that is kept, with its NUL */
 
 static const char *const kept_prefixes[] = {
     "content-type", "user-agent", "x-request-id", "x-github-", "x-atlassian-", "x-slack-",
@@ -16,24 +17,15 @@ static const char *const secret_words[] = { "signature",     "secret", "token",
                                             "authorization", "cookie", "key",
                                             "password",      "hmac",   NULL };
 
-static char lower(char c)
+/* The name in lower case, since headers know none; false when it is too long to be kept. */
+static bool lower(struct str name, char out[NAME_BYTES])
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
-static bool begins_with(struct str name, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return name.n >= n && str_eq_nocase(str_sub(name, 0, n), str_of(prefix));
-}
-
-static bool contains(struct str name, const char *word)
-{
-    size_t n = strlen(word);
-    for (size_t i = 0; i + n <= name.n; i++)
-        if (str_eq_nocase(str_sub(name, i, n), str_of(word)))
-            return true;
-    return false;
+    if (name.n >= NAME_BYTES)
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        out[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + ('a' - 'A') : name.p[i]);
+    out[name.n] = '\0';
+    return true;
 }
 
 static bool is_one_of(const char *const *names, struct str name)
@@ -56,16 +48,15 @@ static bool is_of_scheme(const struct hook_scheme *s, struct str name)
     return found && !is_one_of(s->signature, name);
 }
 
-static bool is_kept(const struct hook_scheme *s, struct str name)
+static bool is_kept(const struct hook_scheme *s, const char *name)
 {
     bool is_listed = false;
-    if (is_of_scheme(s, name))
-        return true;
     for (size_t i = 0; kept_prefixes[i] && !is_listed; i++)
-        is_listed = begins_with(name, kept_prefixes[i]);
+        is_listed = name[0] == kept_prefixes[i][0] &&
+                    !strncmp(name, kept_prefixes[i], strlen(kept_prefixes[i]));
     for (size_t i = 0; secret_words[i] && is_listed; i++)
-        is_listed = !contains(name, secret_words[i]);
-    return is_listed;
+        is_listed = !strstr(name, secret_words[i]);
+    return is_listed || is_of_scheme(s, str_of(name));
 }
 
 static bool is_twice(const struct hook_ask *ask, size_t at)
@@ -76,18 +67,6 @@ static bool is_twice(const struct hook_ask *ask, size_t at)
     return false;
 }
 
-/* The name in lower case, since headers know none. */
-static void write_header(struct buf *b, const struct hook_header *h)
-{
-    char name[128];
-    size_t n = h->name.n < sizeof name ? h->name.n : sizeof name;
-    for (size_t i = 0; i < n; i++)
-        name[i] = lower(h->name.p[i]);
-    json_write_str(b, (struct str){ name, n });
-    buf_char(b, ':');
-    json_write_str(b, str_trim(h->value));
-}
-
 struct str payload_headers(struct ctx *cx, const struct hook_ask *ask)
 {
     struct buf b;
@@ -96,13 +75,16 @@ struct str payload_headers(struct ctx *cx, const struct hook_ask *ask)
     buf_char(&b, '{');
     for (size_t i = 0; i < ask->n_headers && n < HEADERS_MAX; i++) {
         const struct hook_header *h = &ask->headers[i];
+        char name[NAME_BYTES];
         /* Six bytes a byte, where each is escaped, and the quotes. */
         bool fits = b.n + 6 * (h->name.n + h->value.n) + 8 < HOOK_HEADERS_TEXT_MAX;
-        if (!is_kept(ask->scheme, h->name) || is_twice(ask, i) || !fits)
+        if (!fits || !lower(h->name, name) || !is_kept(ask->scheme, name) || is_twice(ask, i))
             continue;
         if (n++)
             buf_char(&b, ',');
-        write_header(&b, h);
+        json_write_str(&b, str_of(name));
+        buf_char(&b, ':');
+        json_write_str(&b, str_trim(h->value));
     }
     buf_char(&b, '}');
     return buf_view(&b);

@@ -60,6 +60,7 @@ struct batch {
     struct owner owner;
     struct list rows;
     int64_t now_ms;
+    bool is_told; /* somebody outside wants to know */
 };
 
 static enum err_code read_unit(struct ctx *cx, struct db *db, void *arg)
@@ -78,7 +79,7 @@ static enum err_code read_unit(struct ctx *cx, struct db *db, void *arg)
         cx, db, &rec_row,
         "SELECT id, event_type, event_key, attempts, received_ms, replays FROM webhook_log WHERE "
         "team_id = $1 AND integration_id = $2 AND state = 'received' AND due_ms <= $3 "
-        "ORDER BY id LIMIT $4",
+        "ORDER BY due_ms, id LIMIT $4",
         ARGS(VT(b->team_id), VT(b->integration_id), VI(b->now_ms), VI(BATCH_MAX)), &b->rows);
 }
 
@@ -106,7 +107,7 @@ static enum err_code body_unit(struct ctx *cx, struct db *db, void *arg)
     db_scope(db, want->b->team_id, STR(""));
     enum err_code e =
         db_one(cx, db, &rec_stored,
-               "SELECT body_form AS form, body FROM webhook_log WHERE team_id = $1 AND id = $2",
+               "SELECT body_form AS form, body FROM webhook_payload WHERE team_id = $1 AND id = $2",
                ARGS(VT(want->b->team_id), VT(want->row->id)), &s);
     if (e)
         return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "The event is gone") : e;
@@ -235,14 +236,20 @@ static enum err_code mark(struct ctx *cx, struct db *db, const struct batch *b,
         &moved);
     if (e)
         return e == ERR_NOT_FOUND ? ERR_NONE : e;
-    return is_done ? emit(cx, db, b, row) : ERR_NONE;
+    return is_done && b->is_told ? emit(cx, db, b, row) : ERR_NONE;
 }
 
 static enum err_code mark_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct batch *b = arg;
-    enum err_code e = ERR_NONE;
+    struct rec_num one;
     db_scope(db, b->team_id, STR(""));
+    enum err_code e = db_one(
+        cx, db, &rec_num,
+        "SELECT 1 AS n FROM webhook WHERE team_id = $1 AND deleted_ms IS NULL LIMIT 1",
+        ARGS(VT(b->team_id)), &one);
+    b->is_told = !e;
+    e = e == ERR_NOT_FOUND ? ERR_NONE : e;
     for (size_t i = 0; i < b->rows.n && !e; i++)
         e = mark(cx, db, b, (const struct row *)b->rows.v + i);
     /* Twice as many leave as came, so that a log that is too large gets smaller. */

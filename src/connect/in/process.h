@@ -1,7 +1,7 @@
 /* What is done with the webhooks that were taken: the kinds of jobs behind them.
  *
- * hook.process drains one integration: it looks at the events that wait, in the order they came, a
- * few hundred at a time, marks those that the integration does not want as ignored, hands the others
+ * hook.process drains one integration: it looks at the events that wait, in the order they came (those
+ * that are tried again after the others), a few hundred at a time, marks those that the integration does not want as ignored, hands the others
  * to the handler of its kind and marks them. A handler may see an event twice (a node that is killed
  * between its run and the mark) and must bear that; an event that it refuses is tried again later,
  * and is failed for good after PROCESS_ATTEMPTS. */

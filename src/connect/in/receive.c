@@ -17,6 +17,7 @@
 #include "process.h"
 
 #define FULL_RETRY_S 300
+#define GATHER_MS 50 /* events that come so soon behind one share its job */
 
 /* ---- whose it is ---- */
 
@@ -243,41 +244,64 @@ static enum err_code keep_seen(struct ctx *cx, struct db *db, const struct hook_
              VI(m->now_ms)));
 }
 
-/* Nothing is waited for: whether this delivery is the first is seen by the statement itself. */
+/* Nothing is waited for: whether this delivery is the first is seen by the statements themselves. */
 #define LOG_COLUMNS                                                                                \
     "INSERT INTO webhook_log (team_id, id, integration_id, event_type, event_key, state, "         \
-    "attempts, due_ms, received_ms, replays, size_bytes, stored_bytes, headers, body_form, body) "
+    "attempts, due_ms, received_ms, replays, size_bytes, stored_bytes) "
 static const char SQL_LOG_FIRST[] = LOG_COLUMNS
     "SELECT $1, $2, $3, $4, $5, 'received', 0, 0, CAST($6 AS BIGINT), 0, CAST($7 AS BIGINT), "
-    "CAST($8 AS BIGINT), $9, $10, $11 WHERE EXISTS (SELECT 1 FROM hook_seen WHERE team_id = $1 AND "
+    "CAST($8 AS BIGINT) WHERE EXISTS (SELECT 1 FROM hook_seen WHERE team_id = $1 AND "
     "integration_id = $3 AND event_key = $5 AND event_id = $2)";
 static const char SQL_LOG[] =
-    LOG_COLUMNS "VALUES ($1, $2, $3, $4, $5, 'received', 0, 0, $6, 0, $7, $8, $9, $10, $11)";
+    LOG_COLUMNS "VALUES ($1, $2, $3, $4, $5, 'received', 0, 0, $6, 0, $7, $8)";
+#define IS_NEW " WHERE EXISTS (SELECT 1 FROM webhook_log WHERE team_id = $1 AND id = $2)"
 
 static enum err_code keep_log(struct ctx *cx, struct db *db, const struct hook_met *m,
                               int64_t stored)
 {
     const struct hook_verdict *v = &m->verdict;
-    return db_run(cx, db, v->event_key.p ? SQL_LOG_FIRST : SQL_LOG,
-                  ARGS(VT(m->team_id), VT(m->event_id), VT(m->integration_id), VT(v->event_type),
-                       VT(v->event_key), VI(m->now_ms), VI(m->size_bytes), VI(stored),
-                       VT(m->headers), VT(str_of(m->body_form)), VT(m->body)));
+    enum err_code e =
+        db_run(cx, db, v->event_key.p ? SQL_LOG_FIRST : SQL_LOG,
+               ARGS(VT(m->team_id), VT(m->event_id), VT(m->integration_id), VT(v->event_type),
+                    VT(v->event_key), VI(m->now_ms), VI(m->size_bytes), VI(stored)));
+    if (e)
+        return e;
+    return db_run(cx, db,
+                  "INSERT INTO webhook_payload (team_id, id, headers, body_form, body) SELECT $1, "
+                  "$2, $3, $4, $5" IS_NEW,
+                  ARGS(VT(m->team_id), VT(m->event_id), VT(m->headers), VT(str_of(m->body_form)),
+                       VT(m->body)));
 }
 
 static enum err_code keep_stored(struct ctx *cx, struct db *db, const struct hook_met *m,
                                  int64_t stored)
 {
     return db_run(cx, db,
-                  "INSERT INTO hook_stored (team_id, bytes) SELECT $1, CAST($3 AS BIGINT) WHERE "
-                  "EXISTS (SELECT 1 FROM webhook_log WHERE team_id = $1 AND id = $2) ON CONFLICT "
-                  "(team_id) DO UPDATE SET bytes = hook_stored.bytes + excluded.bytes",
+                  "INSERT INTO hook_stored (team_id, bytes) SELECT $1, CAST($3 AS BIGINT)" IS_NEW
+                  " ON CONFLICT (team_id) DO UPDATE SET bytes = hook_stored.bytes + excluded.bytes",
                   ARGS(VT(m->team_id), VT(m->event_id), VI(stored)));
+}
+
+/* Where asking is cheap it is asked first: nearly always the job of the event before still waits. On
+ * PostgreSQL the answer would be a round trip, and is not needed. */
+static enum err_code keep_job(struct ctx *cx, struct db *db, const struct hook_met *m)
+{
+    const struct job_new job = { .kind = &hook_process,
+                                 .key = m->integration_id,
+                                 .delay_ms = GATHER_MS };
+    struct rec_num n;
+    enum err_code e = ERR_NOT_FOUND;
+    if (!db_is_postgres(db))
+        e = db_one(cx, db, &rec_num,
+                   "SELECT 1 AS n FROM job WHERE team_id = $1 AND kind = $2 AND key = $3 AND "
+                   "state = 'ready' AND is_single = 1",
+                   ARGS(VT(m->team_id), VT(str_of(hook_process.name)), VT(m->integration_id)), &n);
+    return e == ERR_NOT_FOUND ? job_add(cx, db, m->team_id, &job, NULL) : e;
 }
 
 enum err_code hook_keep(struct ctx *cx, struct db *db, const struct hook_met *m)
 {
     int64_t stored = (int64_t)(m->body.n + m->headers.n);
-    const struct job_new job = { .kind = &hook_process, .key = m->integration_id };
     enum err_code e = ERR_NONE;
     if (m->verdict.new_secret.p)
         return keep_secret(cx, db, m);
@@ -289,5 +313,5 @@ enum err_code hook_keep(struct ctx *cx, struct db *db, const struct hook_met *m)
         e = keep_log(cx, db, m, stored);
     if (!e)
         e = keep_stored(cx, db, m, stored);
-    return e ? e : job_add(cx, db, m->team_id, &job, NULL);
+    return e ? e : keep_job(cx, db, m);
 }

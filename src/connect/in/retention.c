@@ -14,14 +14,31 @@
 
 /* ---- payloads ---- */
 
-static enum err_code take_back(struct ctx *cx, struct db *db, struct str team_id,
-                               const struct list *gone)
+struct gone {
+    struct rec_bits bits;
+    struct str id;
+    int64_t bytes;
+};
+static const struct field gone_fields[] = {
+    { "id", F_STR, offsetof(struct gone, id), 0, 0, 0, NULL, NULL, NULL },
+    { "bytes", F_INT, offsetof(struct gone, bytes), 0, 0, 0, NULL, NULL, NULL },
+};
+static const struct rec rec_gone = REC("HookGone", struct gone, gone_fields, "A removed event.");
+
+/* What belonged to the rows that are gone. */
+static enum err_code remove_payloads(struct ctx *cx, struct db *db, struct str team_id,
+                                     const struct list *gone)
 {
     int64_t bytes = 0;
-    for (size_t i = 0; i < gone->n; i++)
-        bytes += ((const struct rec_num *)gone->v)[i].n;
-    if (!bytes)
-        return ERR_NONE;
+    enum err_code e = ERR_NONE;
+    for (size_t i = 0; i < gone->n && !e; i++) {
+        const struct gone *g = (const struct gone *)gone->v + i;
+        bytes += g->bytes;
+        e = db_run(cx, db, "DELETE FROM webhook_payload WHERE team_id = $1 AND id = $2",
+                   ARGS(VT(team_id), VT(g->id)));
+    }
+    if (e || !bytes)
+        return e;
     return db_run(cx, db, "UPDATE hook_stored SET bytes = bytes - $2 WHERE team_id = $1",
                   ARGS(VT(team_id), VI(bytes)));
 }
@@ -30,12 +47,12 @@ enum err_code hook_log_evict(struct ctx *cx, struct db *db, struct str team_id, 
 {
     struct list gone;
     enum err_code e =
-        db_list(cx, db, &rec_num,
+        db_list(cx, db, &rec_gone,
                 "DELETE FROM webhook_log WHERE team_id = $1 AND id IN (SELECT id FROM "
                 "webhook_log WHERE team_id = $1 AND state <> 'received' ORDER BY id "
-                "LIMIT $2) RETURNING stored_bytes AS n",
+                "LIMIT $2) RETURNING id, stored_bytes AS bytes",
                 ARGS(VT(team_id), VI(n)), &gone);
-    return e ? e : take_back(cx, db, team_id, &gone);
+    return e ? e : remove_payloads(cx, db, team_id, &gone);
 }
 
 struct old {
@@ -49,12 +66,13 @@ static enum err_code old_unit(struct ctx *cx, struct db *db, void *arg)
     struct list gone;
     db_scope_system(db);
     enum err_code e =
-        db_list(cx, db, &rec_num,
+        db_list(cx, db, &rec_gone,
                 "DELETE FROM webhook_log WHERE team_id = $1 AND id IN (SELECT id FROM webhook_log "
-                "WHERE team_id = $1 AND id < $2 ORDER BY id LIMIT $3) RETURNING stored_bytes AS n",
+                "WHERE team_id = $1 AND id < $2 ORDER BY id LIMIT $3) RETURNING id, "
+                "stored_bytes AS bytes",
                 ARGS(VT(o->team_id), VT(o->before_id), VI(STEP)), &gone);
     o->gone = e ? 0 : (int64_t)gone.n;
-    return e ? e : take_back(cx, db, o->team_id, &gone);
+    return e ? e : remove_payloads(cx, db, o->team_id, &gone);
 }
 
 struct str hook_id_of_time(struct arena *a, int64_t ms)

@@ -136,7 +136,7 @@ static enum err_code read_body(struct ctx *cx, struct db *db, const struct calle
 {
     enum err_code e =
         db_one(cx, db, &rec_kept,
-               "SELECT body_form AS form, body FROM webhook_log WHERE team_id = $1 AND id = $2",
+               "SELECT body_form AS form, body FROM webhook_payload WHERE team_id = $1 AND id = $2",
                ARGS(VT(who->team_id), VT(id)), out);
     return e == ERR_NOT_FOUND ? not_found(cx) : e;
 }
@@ -164,8 +164,9 @@ enum err_code webhook_log_get(struct ctx *cx, struct db *db, const struct caller
     if (e)
         return e;
     e = db_one(cx, db, &rec_webhook_log_full,
-               "SELECT " COLUMNS ", w.headers AS headers, COALESCE(s.duplicates, 0) AS duplicates "
-               "FROM webhook_log w LEFT JOIN hook_seen s ON s.team_id = w.team_id AND "
+               "SELECT " COLUMNS ", p.headers AS headers, COALESCE(s.duplicates, 0) AS duplicates "
+               "FROM webhook_log w JOIN webhook_payload p ON p.team_id = w.team_id AND "
+               "p.id = w.id LEFT JOIN hook_seen s ON s.team_id = w.team_id AND "
                "s.integration_id = w.integration_id AND s.event_key = w.event_key AND "
                "s.event_id = w.id WHERE w.team_id = $1 AND w.id = $2",
                ARGS(VT(who->team_id), VT(id)), out);

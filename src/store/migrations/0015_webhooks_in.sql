@@ -43,9 +43,14 @@ CREATE TABLE hook_seen (
     duplicates     BIGINT NOT NULL, -- deliveries after the first
     seen_ms        BIGINT NOT NULL,
     PRIMARY KEY (team_id, integration_id, event_key)
+-- {sqlite}
+) WITHOUT ROWID;
+-- {postgres}
 );
+-- {both}
 CREATE INDEX hook_seen_at ON hook_seen (seen_ms); -- retention
 
+-- Small rows, which change once or twice; what is large and stays as it is has a table of its own.
 CREATE TABLE webhook_log (
     team_id        TEXT    NOT NULL,
     id             TEXT    NOT NULL, -- UUIDv7: the order of arrival
@@ -60,14 +65,26 @@ CREATE TABLE webhook_log (
     processed_ms   BIGINT,
     replays        BIGINT  NOT NULL,
     size_bytes     BIGINT  NOT NULL, -- of the body as it came
-    stored_bytes   BIGINT  NOT NULL, -- of body and headers as they are kept; 0 = dropped
-    headers        TEXT,             -- JSON object
-    body_form      TEXT    NOT NULL, -- text, base64
-    body           TEXT,             -- NULL = dropped
+    stored_bytes   BIGINT  NOT NULL, -- of body and headers as they are kept
+    PRIMARY KEY (team_id, id)
+-- {sqlite}
+) WITHOUT ROWID;
+-- {postgres}
+);
+-- {both}
+CREATE INDEX webhook_log_of ON webhook_log (team_id, integration_id, id);
+-- The line of an integration. With state among its columns SQLite takes it before the primary key.
+CREATE INDEX webhook_log_waiting ON webhook_log (team_id, integration_id, state, due_ms, id)
+    WHERE state = 'received';
+
+CREATE TABLE webhook_payload (
+    team_id   TEXT NOT NULL,
+    id        TEXT NOT NULL, -- webhook_log.id
+    headers   TEXT NOT NULL, -- JSON object
+    body_form TEXT NOT NULL, -- text, base64
+    body      TEXT NOT NULL,
     PRIMARY KEY (team_id, id)
 );
-CREATE INDEX webhook_log_of ON webhook_log (team_id, integration_id, id);
-CREATE INDEX webhook_log_waiting ON webhook_log (team_id, integration_id, id) WHERE state = 'received';
 
 -- Bytes of payloads that a team has stored.
 CREATE TABLE hook_stored (
@@ -91,6 +108,10 @@ CREATE POLICY tenant ON hook_seen USING (
 ALTER TABLE webhook_log ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhook_log FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON webhook_log USING (
+    team_id = current_setting('tessera.team', true) OR current_setting('tessera.system', true) = 'on');
+ALTER TABLE webhook_payload ENABLE ROW LEVEL SECURITY;
+ALTER TABLE webhook_payload FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON webhook_payload USING (
     team_id = current_setting('tessera.team', true) OR current_setting('tessera.system', true) = 'on');
 ALTER TABLE hook_stored ENABLE ROW LEVEL SECURITY;
 ALTER TABLE hook_stored FORCE ROW LEVEL SECURITY;
