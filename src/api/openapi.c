@@ -186,6 +186,10 @@ static void put_success(struct buf *b, const struct route *r, int status)
                status == 201   ? "Created"
                : status == 204 ? "Done"
                                : "OK");
+    if (status == 204) {
+        buf_char(b, '}');
+        return;
+    }
     if (r->reply || r->reply_schema) {
         buf_lit(b, ",\"content\":{\"application/json\":{\"schema\":");
         if (r->reply_schema)
