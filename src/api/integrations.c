@@ -214,7 +214,7 @@ static const struct route routes[] = {
       .id = "enableIntegration",
       .tag = TAG,
       .summary = "Take webhooks again",
-      .doc = "One that is enabled stays as it is." },
+      .doc = "One that is enabled stays so." },
     { .method = "POST",
       .path = ONE "/disable",
       .scope = SCOPE(INTEGRATIONS_WRITE),
@@ -226,8 +226,8 @@ static const struct route routes[] = {
       .id = "disableIntegration",
       .tag = TAG,
       .summary = "Take no webhooks",
-      .doc = "Its address answers 404 until it is enabled again. One that is disabled stays as it "
-             "is." },
+      .doc = "Its address answers 404 until it is enabled again. One that is disabled stays "
+             "so." },
     { .method = "POST",
       .path = ONE "/await-handshake",
       .scope = SCOPE(INTEGRATIONS_WRITE),
@@ -274,7 +274,7 @@ static const struct route routes[] = {
              "and shown this once; of slack, trello, asana, linear and notion the sender makes it. "
              "409 at 8 secrets, and without the setting master_key." },
     { .method = "DELETE",
-      .path = ONE "/secrets/{secret_id}",
+      .path = ONE "/secrets/{integration_secret_id}",
       .scope = SCOPE(INTEGRATIONS_WRITE),
       .run = RUN_WRITE,
       .status = 204,

@@ -291,10 +291,8 @@ enum err_code integration_enable(struct ctx *cx, struct db *db, const struct cal
     enum err_code e = read_one(cx, db, who, base, id, &was);
     if (e)
         return e;
-    *out = now = was;
+    now = was;
     now.is_enabled = is_enabled;
-    if (was.is_enabled == now.is_enabled)
-        return ERR_NONE;
     e = put(cx, db, who, &was, &now, out);
     if (e)
         return e;

@@ -63,7 +63,7 @@ enum err_code integration_update(struct ctx *cx, struct db *db, const struct cal
                                  struct str base, struct str id,
                                  const struct integration_new *patch,
                                  const struct versions *allowed, struct integration *out);
-/* Switches it on or off; one that is so already stays as it is. */
+/* Switches it on or off, whatever it was. CONFLICT when another request changed it meanwhile. */
 enum err_code integration_enable(struct ctx *cx, struct db *db, const struct caller *who,
                                  struct str base, struct str id, bool is_enabled,
                                  struct integration *out);

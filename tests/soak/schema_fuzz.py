@@ -134,6 +134,10 @@ LEFT_OUT = {
 }
 # Operations with rules that no schema says: a well-formed request may be refused there.
 MORE_RULES = {
+    "/v1/integrations": "form of event types and addresses, what belongs together in a scheme",
+    "/v1/integrations/{integration_id}": "the same",
+    "/v1/integrations/{integration_id}/secrets": "the form that the kind asks for",
+    "/hooks/{integration_id}": "the signature",
     "/v1/projects": "form of keys",
     "/v1/projects/{project_id}": "form of keys",
     "/v1/teams/{team_id}": "form of slugs",

@@ -2,13 +2,16 @@
 that takes its id. To cover a new kind of object: a row in MAKERS."""
 
 import datetime
+import json
 import uuid
 
-from .client import contract_of
+from .client import Api, contract_of
 from .jobs import add_job
+from .senders import mac
 from .tenants import Tenant
 from .wait import wait_until
 
+HOOK_SECRET = "the secret of a world's integration"
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
 
 
@@ -29,6 +32,7 @@ class World(Tenant):
         super().__init__(server, name, **kwargs)
         self.word = f"word{uuid.uuid4().hex}"
         self.ids = {}
+        self.outside = Api(server)
 
     def id_of(self, parameter):
         """The id that goes into {parameter} of a path."""
@@ -122,9 +126,35 @@ def event(world):
 def an_hour_ago():
     then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+def integration(world):
+    made_one = world.post("/v1/integrations", {"kind": "notion", "name": world.word})["id"]
+    world.post(f"/v1/integrations/{made_one}/secrets", {"secret": HOOK_SECRET})
+    return made_one
+
+
+def signed(word="x"):
+    """What `requests` needs for one webhook that the world's integration takes."""
+    body = json.dumps({"id": uuid.uuid4().hex, "type": "page.created", "word": word}).encode()
+    return {"data": body, "headers": {"Content-Type": "application/json", "X-Notion-Signature":
+                                      "sha256=" + mac(HOOK_SECRET, body).hexdigest()}}
+
+
+def webhook_log(world):
+    """A webhook that has come in and is processed."""
+    integration_id = integration(world)
+    reply = world.outside.request("POST", f"/hooks/{integration_id}",
+                                  **signed(world.word))
+    assert reply.status_code == 200, reply.text
+    path = f"/v1/webhook-logs?integration_id={integration_id}&processed=true"
+    rows = wait_until(lambda: world.api.get(path).json()["data"], 10, "the webhook is processed")
+    return rows[0]["id"]
 
 
 MAKERS = {
+    "integration_id": integration,
+    "integration_secret_id": lambda w: w.post(
+        f"/v1/integrations/{w.id_of('integration_id')}/secrets", {"secret": uuid.uuid4().hex})["id"],
+    "webhook_log_id": webhook_log,
     "user_id": user,
     "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
     "comment_id": lambda w: w.post(f"/v1/tickets/{w.id_of('ticket_id')}/comments",
@@ -215,6 +245,8 @@ BODIES = {
     ("POST", "/v1/webhooks"): new_webhook,
     ("POST", "/v1/webhooks/{webhook_id}/replay"): lambda w: {"from": an_hour_ago()},
     ("POST", "/v1/webhooks/{webhook_id}/recover"): lambda w: {"from": an_hour_ago()},
+    ("POST", "/v1/integrations"): lambda w: {"kind": "jira", "name": "x"},
+    ("POST", "/v1/integrations/{integration_id}/secrets"): lambda w: {"secret": uuid.uuid4().hex},
     ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [MAKERS["contact_id"](w)]},
 }
 
@@ -222,6 +254,8 @@ BODIES = {
 def request_for(world, method, template, operation):
     """What `requests` needs to send a good request of this operation as the world's team."""
     contract = contract_of(world.server)
+    if template == "/hooks/{integration_id}" and method == "POST":
+        return signed()
     if "*/*" in contract.deref(operation.get("requestBody") or {}).get("content", {}):
         return {"data": PNG, "headers": {"Content-Type": "image/png"}, "params": {"name": "x.png"}}
     schema = body_schema(contract, operation)
