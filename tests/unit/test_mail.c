@@ -145,6 +145,76 @@ static void test_the_queue_has_an_end(void **state)
 
 #define TM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- with a file ---- */
+
+static struct mail_frame frame_of(const char *name)
+{
+    const struct mail mail = { STR("ann@example.com"), STR("Hello"), STR("Body\n") };
+    const struct mail_file file = { .name = str_of(name), .media = "text/csv" };
+    return mail_frame(&cx, STR("t@example.org"), &mail, &file, 1700000000123);
+}
+
+static void test_a_file_stands_between_two_marks(void **state)
+{
+    struct mail_frame f = frame_of("Week.csv");
+    const char *head = str_cstr(&cx.arena, f.head), *tail = str_cstr(&cx.arena, f.tail);
+    const char *mark = strstr(head, "boundary=\"");
+    (void)state;
+
+    assert_non_null(mark);
+    struct str rest = str_of(mark + 10), name = str_cut(&rest, '"');
+    assert_non_null(
+        strstr(head, str_printf(&cx.arena, "\r\n\r\n--" STR_FMT "\r\nContent-Type: text/plain",
+                                STR_ARG(name))
+                         .p));
+    assert_non_null(strstr(head, "Content-Type: text/csv\r\nContent-Disposition: attachment;\r\n"
+                                 " filename=\"Week.csv\";\r\n filename*=UTF-8''Week.csv\r\n"
+                                 "Content-Transfer-Encoding: base64\r\n\r\n"));
+    assert_string_equal(tail, str_printf(&cx.arena, "\r\n--" STR_FMT "--\r\n", STR_ARG(name)).p);
+}
+
+static void test_a_file_name_stays_in_its_line_in_any_script(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(frame_of("a\"\r\nBcc: x\xC3\xBC.csv").head.p,
+                           " filename=\"a___Bcc__x_.csv\";\r\n"
+                           " filename*=UTF-8''a%22%0D%0ABcc%3A%20x%C3%BC.csv\r\n"));
+}
+
+static void test_a_long_file_name_keeps_its_ending(void **state)
+{
+    struct buf name;
+    (void)state;
+    buf_init(&name, &cx.arena, 4096);
+    for (int i = 0; i < 100; i++)
+        buf_lit(&name, "\xE6\xA0\xAA");
+    buf_lit(&name, ".xlsx");
+    struct str rest = frame_of(str_cstr(&cx.arena, buf_view(&name))).head;
+
+    assert_non_null(strstr(rest.p, "____.xlsx\";\r\n"));
+    assert_non_null(strstr(rest.p, "%E6%A0%AA.xlsx\r\n"));
+    while (rest.p)
+        assert_true(str_cut(&rest, '\n').n <= 300);
+}
+
+static void test_pieces_of_a_file_make_the_same_base64_as_the_whole(void **state)
+{
+    char raw[5 * MAIL_LINE_BYTES + 7];
+    struct buf whole, pieces;
+    (void)state;
+    for (size_t i = 0; i < sizeof raw; i++)
+        raw[i] = (char)(i * 7);
+    buf_init(&whole, &cx.arena, 4096);
+    buf_init(&pieces, &cx.arena, 4096);
+
+    mail_encode(&whole, (struct str){ raw, sizeof raw });
+    for (size_t i = 0; i < sizeof raw; i += 2 * MAIL_LINE_BYTES)
+        mail_encode(&pieces, str_sub((struct str){ raw, sizeof raw }, i, 2 * MAIL_LINE_BYTES));
+
+    assert_true(str_eq(buf_view(&whole), buf_view(&pieces)));
+    assert_int_equal(whole.n, 5 * 78 + 12 + 2);
+}
+
 int main(void)
 {
     crypt_init();
@@ -156,6 +226,10 @@ int main(void)
         TM(test_bytes_that_are_no_text_end_too),
         TM(test_settings_are_judged),
         TM(test_the_queue_has_an_end),
+        TM(test_a_file_stands_between_two_marks),
+        TM(test_a_file_name_stays_in_its_line_in_any_script),
+        TM(test_a_long_file_name_keeps_its_ending),
+        TM(test_pieces_of_a_file_make_the_same_base64_as_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Mail, the message: see mail.h and RFC 5322, 2045, 2047. */
+/* Mail, the message: see mail.h and RFC 5322, 2045, 2046, 2047, 2183, 2231. */
 #include "mail.h"
 
 #include <openssl/evp.h>
@@ -6,15 +6,25 @@
 #include "../../base/clock.h"
 #include "../../base/crypt.h"
 
-#define LINE_BYTES 57 /* 76 characters of base64 */
-#define WORD_BYTES 42 /* an encoded word: 68 characters, so that no line passes 78 */
+#define WORD_BYTES 42      /* an encoded word: 68 characters, so that no line passes 78 */
+#define FILE_NAME_BYTES 60 /* of a name; percent-encoded that stays in one line */
 #define MESSAGE_MAX (2 * MAIL_TEXT_MAX + 8192)
 
 static void put_base64(struct buf *b, const char *p, size_t n)
 {
-    unsigned char out[4 * (LINE_BYTES / 3) + 1];
+    unsigned char out[4 * (MAIL_LINE_BYTES / 3) + 1];
     int len = EVP_EncodeBlock(out, (const unsigned char *)p, (int)n);
     buf_add(b, out, (size_t)len);
+}
+
+void mail_encode(struct buf *b, struct str bytes)
+{
+    while (bytes.n) {
+        size_t n = bytes.n < MAIL_LINE_BYTES ? bytes.n : MAIL_LINE_BYTES;
+        put_base64(b, bytes.p, n);
+        buf_lit(b, "\r\n");
+        bytes = str_sub(bytes, n, bytes.n);
+    }
 }
 
 /* ---- headers ---- */
@@ -83,30 +93,89 @@ static void put_text(struct ctx *cx, struct buf *b, struct str text)
         if (text.p[i] != '\r')
             buf_char(&lines, text.p[i]);
     }
-    struct str rest = buf_view(&lines);
-    while (rest.n) {
-        size_t n = rest.n < LINE_BYTES ? rest.n : LINE_BYTES;
-        put_base64(b, rest.p, n);
-        buf_lit(b, "\r\n");
-        rest = str_sub(rest, n, rest.n);
-    }
+    mail_encode(b, buf_view(&lines));
+}
+
+static void put_headers(struct ctx *cx, struct buf *b, struct str from, const struct mail *mail,
+                        int64_t now_ms)
+{
+    struct str domain = from;
+    str_cut(&domain, '@');
+    put_date(cx, b, now_ms);
+    buf_printf(b, "Message-ID: <" STR_FMT "@" STR_FMT ">\r\n", STR_ARG(uuid7(&cx->arena)),
+               STR_ARG(domain));
+    buf_printf(b, "From: Tessera <" STR_FMT ">\r\nTo: <" STR_FMT ">\r\n", STR_ARG(from),
+               STR_ARG(mail->to));
+    put_subject(cx, b, mail->subject);
+    buf_lit(b, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
+}
+
+static void put_part(struct ctx *cx, struct buf *b, struct str text)
+{
+    buf_lit(b, "Content-Type: text/plain; charset=utf-8\r\n"
+               "Content-Transfer-Encoding: base64\r\n\r\n");
+    put_text(cx, b, text);
 }
 
 struct str mail_message(struct ctx *cx, struct str from, const struct mail *mail, int64_t now_ms)
 {
-    struct str domain = from;
     struct buf b;
-    str_cut(&domain, '@');
     buf_init(&b, &cx->arena, MESSAGE_MAX);
-    put_date(cx, &b, now_ms);
-    buf_printf(&b, "Message-ID: <" STR_FMT "@" STR_FMT ">\r\n", STR_ARG(uuid7(&cx->arena)),
-               STR_ARG(domain));
-    buf_printf(&b, "From: Tessera <" STR_FMT ">\r\nTo: <" STR_FMT ">\r\n", STR_ARG(from),
-               STR_ARG(mail->to));
-    put_subject(cx, &b, mail->subject);
-    buf_lit(&b, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
-                "Content-Type: text/plain; charset=utf-8\r\n"
-                "Content-Transfer-Encoding: base64\r\n\r\n");
-    put_text(cx, &b, mail->text);
+    put_headers(cx, &b, from, mail, now_ms);
+    put_part(cx, &b, mail->text);
     return buf_view(&b);
+}
+
+/* ---- with a file ---- */
+
+static bool is_name_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '_' || c == '.';
+}
+
+/* For programs that know RFC 2231 and for those that do not. */
+static void put_file_name(struct buf *b, struct str name)
+{
+    size_t n = part_of(name, FILE_NAME_BYTES);
+    size_t end = n < name.n ? 0 : n; /* where the ending begins that a cut name keeps */
+    struct str ending = STR("");
+    for (size_t i = name.n; !end && i-- > 0;)
+        if (name.p[i] == '.' && name.n - i <= 6) {
+            ending = str_sub(name, i, name.n);
+            break;
+        }
+    struct str parts[] = { str_sub(name, 0, n), ending };
+    buf_lit(b, "Content-Disposition: attachment;\r\n filename=\"");
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < parts[k].n; i++)
+            if (((unsigned char)parts[k].p[i] & 0xC0) != 0x80)
+                buf_char(b, is_name_char(parts[k].p[i]) ? parts[k].p[i] : '_');
+    buf_lit(b, "\";\r\n filename*=UTF-8''");
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < parts[k].n; i++)
+            if (is_name_char(parts[k].p[i]))
+                buf_char(b, parts[k].p[i]);
+            else
+                buf_printf(b, "%%%02X", (unsigned char)parts[k].p[i]);
+    buf_lit(b, "\r\n");
+}
+
+struct mail_frame mail_frame(struct ctx *cx, struct str from, const struct mail *mail,
+                             const struct mail_file *file, int64_t now_ms)
+{
+    /* No line of base64 can be the boundary: it begins with two hyphens. */
+    struct str mark = str_printf(&cx->arena, "=_" STR_FMT, STR_ARG(uuid7(&cx->arena)));
+    struct buf b;
+    buf_init(&b, &cx->arena, MESSAGE_MAX);
+    put_headers(cx, &b, from, mail, now_ms);
+    buf_printf(&b, "Content-Type: multipart/mixed;\r\n boundary=\"" STR_FMT "\"\r\n\r\n",
+               STR_ARG(mark));
+    buf_printf(&b, "--" STR_FMT "\r\n", STR_ARG(mark));
+    put_part(cx, &b, mail->text);
+    buf_printf(&b, "\r\n--" STR_FMT "\r\nContent-Type: %s\r\n", STR_ARG(mark), file->media);
+    put_file_name(&b, file->name);
+    buf_lit(&b, "Content-Transfer-Encoding: base64\r\n\r\n");
+    return (struct mail_frame){ buf_view(&b),
+                                str_printf(&cx->arena, "\r\n--" STR_FMT "--\r\n", STR_ARG(mark)) };
 }
