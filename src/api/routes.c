@@ -32,5 +32,6 @@ const struct route_table *const route_tables[] = {
     &routes_hooks,
     &routes_webhook_logs,
     &routes_meta,
+    &routes_schedules,
     NULL,
 };

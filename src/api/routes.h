@@ -22,6 +22,7 @@ extern const struct route_table routes_contacts;
 extern const struct route_table routes_agents;
 extern const struct route_table routes_ticket_people;
 extern const struct route_table routes_reports;
+extern const struct route_table routes_schedules;
 extern const struct route_table routes_exports;
 extern const struct route_table routes_jobs;
 extern const struct route_table routes_webhooks;

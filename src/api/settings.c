@@ -113,11 +113,14 @@ static const struct conf_row rows[] = {
       "Failed sign-ins of one account from one address in 15 minutes before further ones are "
       "answered 429; an address alone may fail ten times as often."),
     S("smtp_url", smtp_url, CONF_STR, 0, NULL,
-      "Mail server for reset links and invitations: smtp://host:587 (STARTTLS is required unless "
+      "Mail server for reset links, invitations, scheduled reports and reminders: smtp://host:587 (STARTTLS is required unless "
       "the host is this machine) or smtps://host:465. Unset: nothing is mailed."),
     S("smtp_from", smtp_from, CONF_STR, 0, NULL, "Sender address of the mails."),
     S("smtp_user", smtp_user, CONF_STR, 0, NULL, "User name at the mail server."),
     S("smtp_password", smtp_password, CONF_STR, CONF_SECRET, NULL, "Password at the mail server."),
+    N("report_mail_kb", report_mail_kb, "10240", 0, 102400,
+      "Largest file of a scheduled report that a mail carries, in KiB; of a larger one it says where "
+      "it is."),
     S("jwt_issuer", jwt_issuer, CONF_STR, 0, NULL,
       "The iss of bearer JWTs that are accepted as users (a Supabase project, any OIDC provider); "
       "unset: none are."),

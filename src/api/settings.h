@@ -21,6 +21,7 @@ struct conf {
     int64_t slow_threads;
     int64_t session_idle_minutes, session_max_hours, sign_in_limit;
     struct str smtp_url, smtp_from, smtp_user, smtp_password;
+    int64_t report_mail_kb;
     struct str jwt_issuer, jwt_audience, jwt_secret, jwt_jwks, jwt_role;
     int64_t jwt_skew_s, jwt_trust_email;
     int64_t job_workers, job_lease_s, job_done_days, job_dead_days;

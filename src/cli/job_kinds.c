@@ -15,6 +15,8 @@
 #include "../core/crm/blob.h"
 #include "../core/idem.h"
 #include "../core/people/session.h"
+#include "../core/report/schedule_run.h"
+#include "../core/report/schedule_send.h"
 
 #define MINUTE_MS ((int64_t)60 * 1000)
 
@@ -103,6 +105,41 @@ static const struct job_kind webhooks_old = { .name = "webhooks.sweep",
                                               .doc = "Removes events and deliveries of webhooks "
                                                      "that are old" };
 
+static enum err_code look_due(struct ctx *cx, struct job_run *r)
+{
+    return runs_due(cx, r->store);
+}
+static const struct job_kind report_due = { .name = "report.due",
+                                            .run = look_due,
+                                            .timeout_ms = 5 * MINUTE_MS,
+                                            HOUSEKEEPING,
+                                            .period_ms = MINUTE_MS,
+                                            .doc = "Starts the scheduled reports that are due" };
+
+static enum err_code sweep_runs(struct ctx *cx, struct job_run *r)
+{
+    return runs_sweep(cx, r->store);
+}
+static const struct job_kind report_sweep = { .name = "report.sweep",
+                                              .run = sweep_runs,
+                                              .timeout_ms = 10 * MINUTE_MS,
+                                              HOUSEKEEPING,
+                                              .period_ms = HOUR_MS,
+                                              .doc = "Removes runs of scheduled reports that were "
+                                                     "over long ago" };
+
+/* ---- what kinds of core get ---- */
+
+static void *sender(struct ctx *cx, const struct app *app)
+{
+    struct report_sender *s = ARENA_NEW(&cx->arena, struct report_sender);
+    *s = (struct report_sender){ .mailer = app->mailer,
+                                 .exports = app->exports,
+                                 .public_url = app->conf->public_url,
+                                 .mail_bytes = app->conf->report_mail_kb * 1024 };
+    return s;
+}
+
 /* ---- the table ---- */
 
 #define WHOLE_APP SIZE_MAX
@@ -110,6 +147,7 @@ static const struct job_kind webhooks_old = { .name = "webhooks.sweep",
 static const struct {
     const struct job_kind *kind;
     size_t arg_at; /* in struct app: the pointer that its run function gets */
+    void *(*make)(struct ctx *cx, const struct app *app); /* instead: what it gets, in cx */
 } rows[] = {
     { &jobs_sweep, WHOLE_APP },
     { &sessions_purge, WHOLE_APP },
@@ -121,6 +159,9 @@ static const struct {
     { &hook_replay, offsetof(struct app, hook_work) },
     { &hooks_due, offsetof(struct app, hook_work) },
     { &hooks_sweep, offsetof(struct app, hook_work) },
+    { &report_due, WHOLE_APP },
+    { &report_run_kind, .make = sender },
+    { &report_sweep, WHOLE_APP },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 
@@ -130,7 +171,9 @@ struct job_uses job_kinds(struct ctx *cx, const struct app *app)
     struct job_use *v = ARENA_ARRAY(&cx->arena, struct job_use, n);
     for (size_t i = 0; i < n; i++) {
         v[i].kind = rows[i].kind;
-        if (app && rows[i].arg_at == WHOLE_APP)
+        if (app && rows[i].make)
+            v[i].arg = rows[i].make(cx, app);
+        else if (app && rows[i].arg_at == WHOLE_APP)
             v[i].arg = (void *)(uintptr_t)app;
         else if (app)
             v[i].arg = *(void *const *)(const void *)((const char *)app + rows[i].arg_at);

@@ -1,59 +1,20 @@
 """Mails: what a real SMTP server on this machine is given, and what keeps mails from it."""
 
-import asyncio
 import re
 import ssl
 import statistics
 import subprocess
-import threading
 import time
-from email import message_from_bytes, policy
 from email.utils import parsedate_to_datetime
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
 from harness.client import Api
+from harness.inbox import URL, Inbox, Loopback, parsed, settings
 from harness.people import Person, create_user, new_email, person_on
-from harness.postgres import free_port
 from harness.tenants import Tenant
 from harness.wait import wait_until
 
 PATH = "/v1/password-resets"
-URL = "https://tessera.example.com"
-
-
-class Inbox:
-    """Keeps what arrives; may be slow or refuse."""
-
-    def __init__(self):
-        self.mails = []
-        self.logins = []
-        self.refuse = None
-        self.gate = threading.Event()
-        self.gate.set()
-
-    async def handle_DATA(self, _server, _session, envelope):
-        while not self.gate.is_set():
-            await asyncio.sleep(0.01)
-        if self.refuse:
-            return self.refuse
-        self.mails.append(envelope)
-        return "250 kept"
-
-    def authenticate(self, _server, _session, _envelope, mechanism, data):
-        assert isinstance(data, LoginPassword)
-        self.logins.append((mechanism, data.login, data.password))
-        return AuthResult(success=data.password == b"secret")
-
-    def wait(self, n=1):
-        wait_until(lambda: len(self.mails) >= n, 5, f"{n} mails arrive")
-        return self.mails[-1]
-
-
-class Loopback(Controller):
-    def __init__(self, inbox, host="127.0.0.1", **kwargs):
-        super().__init__(inbox, hostname=host, port=free_port(), enable_SMTPUTF8=True, **kwargs)
 
 
 @pytest.fixture
@@ -67,20 +28,11 @@ def mail():
     made.stop()
 
 
-def settings(port, host="127.0.0.1", **more):
-    return {"TESSERA_SMTP_URL": f"smtp://{host}:{port}", "TESSERA_SMTP_FROM": "tessera@example.org",
-            "TESSERA_PUBLIC_URL": URL, **more}
-
-
 @pytest.fixture
 def mailing(start_server, mail):
     """(server that mails, inbox)"""
     inbox, controller = mail
     return start_server(env=settings(controller.port)), inbox
-
-
-def parsed(envelope):
-    return message_from_bytes(envelope.original_content, policy=policy.default)
 
 
 def token_in(envelope):

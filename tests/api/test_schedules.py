@@ -124,7 +124,8 @@ def test_what_is_wrong_is_named(admin, base, body, fields):
 
 
 @pytest.mark.parametrize("body,fields", [
-    ({}, ["kind", "recipients"]),
+    ({}, ["kind"]),
+    ({"kind": "daily", "at": "07:00"}, ["deliveries"]),
     ({"kind": "daily", **TO}, ["at"]),
     ({"kind": "weekly", **TO}, ["at", "weekdays"]),
     ({"kind": "monthly", "at": "07:00", **TO}, ["day_of_month"]),

@@ -156,7 +156,7 @@ static struct mail_frame frame_of(const char *name)
 
 static void test_a_file_stands_between_two_marks(void **state)
 {
-    struct mail_frame f = frame_of("Week.csv");
+    struct mail_frame f = frame_of("Week 1.csv");
     const char *head = str_cstr(&cx.arena, f.head), *tail = str_cstr(&cx.arena, f.tail);
     const char *mark = strstr(head, "boundary=\"");
     (void)state;
@@ -168,7 +168,7 @@ static void test_a_file_stands_between_two_marks(void **state)
                                 STR_ARG(name))
                          .p));
     assert_non_null(strstr(head, "Content-Type: text/csv\r\nContent-Disposition: attachment;\r\n"
-                                 " filename=\"Week.csv\";\r\n filename*=UTF-8''Week.csv\r\n"
+                                 " filename=\"Week 1.csv\"\r\n"
                                  "Content-Transfer-Encoding: base64\r\n\r\n"));
     assert_string_equal(tail, str_printf(&cx.arena, "\r\n--" STR_FMT "--\r\n", STR_ARG(name)).p);
 }
@@ -177,8 +177,7 @@ static void test_a_file_name_stays_in_its_line_in_any_script(void **state)
 {
     (void)state;
     assert_non_null(strstr(frame_of("a\"\r\nBcc: x\xC3\xBC.csv").head.p,
-                           " filename=\"a___Bcc__x_.csv\";\r\n"
-                           " filename*=UTF-8''a%22%0D%0ABcc%3A%20x%C3%BC.csv\r\n"));
+                           " filename*=UTF-8''a%22%0D%0ABcc%3A%20x%C3%BC.csv\r\nContent-T"));
 }
 
 static void test_a_long_file_name_keeps_its_ending(void **state)
@@ -191,7 +190,6 @@ static void test_a_long_file_name_keeps_its_ending(void **state)
     buf_lit(&name, ".xlsx");
     struct str rest = frame_of(str_cstr(&cx.arena, buf_view(&name))).head;
 
-    assert_non_null(strstr(rest.p, "____.xlsx\";\r\n"));
     assert_non_null(strstr(rest.p, "%E6%A0%AA.xlsx\r\n"));
     while (rest.p)
         assert_true(str_cut(&rest, '\n').n <= 300);

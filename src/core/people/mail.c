@@ -134,30 +134,35 @@ static bool is_name_char(char c)
            c == '_' || c == '.';
 }
 
-/* For programs that know RFC 2231 and for those that do not. */
+static void put_name_part(struct buf *b, struct str part)
+{
+    for (size_t i = 0; i < part.n; i++)
+        if (is_name_char(part.p[i]))
+            buf_char(b, part.p[i]);
+        else
+            buf_printf(b, "%%%02X", (unsigned char)part.p[i]);
+}
+
+/* As it is, or by RFC 2231. A long one is cut and keeps its ending. */
 static void put_file_name(struct buf *b, struct str name)
 {
-    size_t n = part_of(name, FILE_NAME_BYTES);
-    size_t end = n < name.n ? 0 : n; /* where the ending begins that a cut name keeps */
+    size_t n = part_of(name, FILE_NAME_BYTES), dot = name.n;
     struct str ending = STR("");
-    for (size_t i = name.n; !end && i-- > 0;)
-        if (name.p[i] == '.' && name.n - i <= 6) {
-            ending = str_sub(name, i, name.n);
-            break;
-        }
-    struct str parts[] = { str_sub(name, 0, n), ending };
-    buf_lit(b, "Content-Disposition: attachment;\r\n filename=\"");
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; i < parts[k].n; i++)
-            if (((unsigned char)parts[k].p[i] & 0xC0) != 0x80)
-                buf_char(b, is_name_char(parts[k].p[i]) ? parts[k].p[i] : '_');
-    buf_lit(b, "\";\r\n filename*=UTF-8''");
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; i < parts[k].n; i++)
-            if (is_name_char(parts[k].p[i]))
-                buf_char(b, parts[k].p[i]);
-            else
-                buf_printf(b, "%%%02X", (unsigned char)parts[k].p[i]);
+    while (dot > n && name.p[dot - 1] != '.')
+        dot--;
+    if (dot > n && name.n - dot <= 5)
+        ending = str_sub(name, dot - 1, name.n);
+    buf_lit(b, "Content-Disposition: attachment;\r\n ");
+    bool is_quotable = is_plain(name) && n == name.n;
+    for (size_t i = 0; is_quotable && i < n; i++)
+        is_quotable = name.p[i] != '"' && name.p[i] != '\\';
+    if (is_quotable) {
+        buf_printf(b, "filename=\"" STR_FMT "\"\r\n", STR_ARG(name));
+        return;
+    }
+    buf_lit(b, "filename*=UTF-8''");
+    put_name_part(b, str_sub(name, 0, n));
+    put_name_part(b, ending);
     buf_lit(b, "\r\n");
 }
 

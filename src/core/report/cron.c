@@ -220,3 +220,20 @@ int64_t cron_next(const struct cron *c, struct zone *z, int64_t after_ms)
     }
     return 0;
 }
+
+int cron_gap_minutes(const struct cron *c)
+{
+    int first = -1, last = -1, least = 60;
+    uint32_t after = (c->hours << 1 | c->hours >> 23) & 0xFFFFFF; /* hours behind one that runs */
+    for (int m = 0; m < 60; m++) {
+        if (!(c->minutes >> m & 1))
+            continue;
+        if (last >= 0 && m - last < least)
+            least = m - last;
+        first = first < 0 ? m : first;
+        last = m;
+    }
+    if ((c->hours & after) && 60 - last + first < least)
+        least = 60 - last + first;
+    return least;
+}

@@ -25,6 +25,8 @@ struct cron { /* bit n = the value n */
 
 /* False with *why (in the arena) when the text is not one: it names the position of the field. */
 bool cron_parse(struct arena *a, struct str text, struct cron *out, struct str *why);
+/* The least number of minutes between two runs on the clock, at most 60. */
+int cron_gap_minutes(const struct cron *c);
 /* The first run after the instant; 0 when there is none in the next CRON_YEARS years. */
 int64_t cron_next(const struct cron *c, struct zone *z, int64_t after_ms);
 

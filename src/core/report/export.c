@@ -111,6 +111,23 @@ enum err_code export_insert(struct ctx *cx, struct db *db, const struct export_j
     return e ? e : audit(cx, db, who, "export.create", NULL, out);
 }
 
+enum err_code export_insert_done(struct ctx *cx, struct db *db, const struct export_end *to,
+                                 struct str home, struct export *out)
+{
+    const struct export_job *job = to->job;
+    return db_one(
+        cx, db, &rec_export,
+        "INSERT INTO report_export (team_id, id, kind, report_id, name, format, state, progress, "
+        "n_rows, size_bytes, created_by_kind, created_by_id, created_ms, finished_ms, expires_ms, "
+        "home, seen_ms) VALUES ($1, $2, $3, $4, $5, $6, 'done', 100, $7, $8, $9, $10, $11, $11, "
+        "$12, $13, $11) RETURNING " COLUMNS,
+        ARGS(VT(job->who.team_id), VT(job->id), VT(job->kind), VT(job->report_id), VT(job->name),
+             VT(job->format), VI(to->rows), VI(to->size), VT(str_of(caller_kind(&job->who))),
+             VT(caller_subject(&job->who)), VI(clock_ms()), VI(clock_ms() + EXPORT_KEPT_MS),
+             VT(home)),
+        out);
+}
+
 enum err_code export_get(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                          struct export *out)
 {

@@ -94,6 +94,10 @@ struct export_job { /* all its texts live in its arena; made by exports_add, fre
     struct export_job *next;
 };
 
+/* The export of a report, made now on this thread, which may take minutes: *out is done, its file is
+ * there. job is filled but for id; who->… owns it. UNAVAILABLE when cx stops. */
+enum err_code exports_make(struct ctx *cx, struct exports *x, const struct export_job *job,
+                           struct export *out);
 /* How far the worker is. `step` is called for every row. */
 struct export_progress {
     struct exports *x;
@@ -129,6 +133,9 @@ struct export_end {
     int64_t rows, size, progress;
     bool is_over;
 };
+/* One that is done already: `to` says its rows and size. */
+enum err_code export_insert_done(struct ctx *cx, struct db *db, const struct export_end *to,
+                                 struct str home, struct export *out);
 /* NOT_FOUND (not recorded) when the row is gone. */
 enum err_code export_move(struct ctx *cx, struct db *db, const struct export_end *to);
 

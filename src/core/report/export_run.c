@@ -166,6 +166,56 @@ static void run(struct exports *x, struct export_job *job)
     ctx_done(&cx);
 }
 
+/* ---- one at once ---- */
+
+struct making {
+    struct exports *x;
+    struct export_end to;
+    struct export *out;
+};
+
+static enum err_code made_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    struct making *m = arg;
+    caller_scope(db, &m->to.job->who);
+    return export_insert_done(cx, db, &m->to, m->x->home, m->out);
+}
+
+enum err_code exports_make(struct ctx *cx, struct exports *x, const struct export_job *job,
+                           struct export *out)
+{
+    struct ctx work; /* a report needs more memory than a unit of work has */
+    struct export_job now = *job;
+    struct export_progress p = { .x = x, .job = &now };
+    struct making m = { x, { .job = &now }, out };
+    now.id = uuid7(&cx->arena);
+    now.asked_ms = clock_ms();
+    ctx_init(&work, REPORT_MEMORY);
+    work.stop = cx->stop;
+    work.deadline_us = cx->deadline_us;
+    work.request_id = cx->request_id;
+    struct str part = export_path(cx, x, now.id, ".part"), path = export_path(cx, x, now.id, "");
+    struct export_place at = { part, x->dir, x->store, x->usage, x->usage_days };
+    enum err_code e = export_write(&work, &at, &now, &p);
+    m.to.rows = p.rows;
+    if (!e)
+        e = put_file(&work, part, path, &m.to.size);
+    if (e)
+        unlink(part.p);
+    if (e && !cx->err)
+        ctx_fail(cx, e, STR_FMT,
+                 STR_ARG(work.err_text.p ? work.err_text : str_of(err_info(e)->text)));
+    ctx_done(&work);
+    if (e)
+        return e;
+    e = store_tx(cx, x->store, made_unit, &m);
+    if (e)
+        unlink(path.p);
+    return e;
+}
+
+/* ---- the worker ---- */
+
 static struct export_job *take(struct exports *x)
 {
     struct export_job *job = NULL;

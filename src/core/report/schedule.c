@@ -5,71 +5,14 @@
 #include "../../base/crypt.h"
 #include "../../base/json.h"
 #include "../audit.h"
-#include "../crm/contact_text.h"
 #include "../ticket.h"
 #include "cron.h"
+#include "run_inner.h"
 
 #define COLUMNS                                                                                    \
     "id, report_id, kind, at_time AS at, weekdays, day_of_month, cron, time_zone, format, "        \
-    "recipients, is_enabled AS enabled, version, created_by, created_ms AS created_at, "           \
-    "updated_ms AS updated_at"
-
-static const char *const kinds[] = { "daily", "weekly", "monthly", "cron", NULL };
-static const char *const formats[] = { "json", "csv", "xlsx", NULL };
-static const char *const days[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL };
-
-#define AT(member) offsetof(struct schedule, member)
-static const struct field schedule_fields[] = {
-    { "id", F_UUID, AT(id), 0, 0, 0, NULL, "Schedule identifier", NULL },
-    { "report_id", F_UUID, AT(report_id), 0, 0, 0, NULL, "The report", NULL },
-    { "kind", F_ENUM, AT(kind), 0, 0, 0, kinds, "How often", NULL },
-    { "at", F_STR, AT(at), F_NULLABLE, 0, 0, NULL, "Time of day", "\"07:30\"" },
-    { "weekdays", F_STRS, AT(weekdays), F_NULLABLE, 0, 0, days, "Days of a weekly one", NULL },
-    { "day_of_month", F_INT, AT(day_of_month), F_NULLABLE, 1, 31, NULL, "Day of a monthly one",
-      NULL },
-    { "cron", F_STR, AT(cron), F_NULLABLE, 0, 0, NULL, "Expression of a cron one", NULL },
-    { "time_zone", F_STR, AT(time_zone), 0, 0, 0, NULL, "Time zone of its clock",
-      "\"Europe/Berlin\"" },
-    { "format", F_ENUM, AT(format), 0, 0, 0, formats, "Format of the file", NULL },
-    { "recipients", F_STRS, AT(recipients), 0, 0, 0, NULL, "E-mail addresses", NULL },
-    { "enabled", F_BOOL, AT(is_enabled), 0, 0, 0, NULL, "Whether it runs", NULL },
-    { "next_runs", F_STRS, AT(next_runs), 0, 0, 0, NULL,
-      "The next five times it is due (RFC 3339, UTC); none while it is not enabled", NULL },
-    { "version", F_INT, AT(version), 0, 0, 0, NULL,
-      "Grows by one with each change; the ETag is made from it", "1" },
-    { "created_by", F_UUID, AT(created_by), F_NULLABLE, 0, 0, NULL,
-      "Id of the API key or user that created it", NULL },
-    { "created_at", F_TIME, AT(created_ms), 0, 0, 0, NULL, "When it was created", NULL },
-    { "updated_at", F_TIME, AT(updated_ms), 0, 0, 0, NULL, "When it last changed", NULL },
-};
-const struct rec rec_schedule =
-    REC("ReportSchedule", struct schedule, schedule_fields, "When a report is due.");
-
-#define IN(member) offsetof(struct schedule_new, member)
-static const struct field new_fields[] = {
-    { "kind", F_ENUM, IN(kind), F_REQUIRED, 0, 0, kinds, "How often", "\"weekly\"" },
-    { "at", F_STR, IN(at), F_NULLABLE, 5, 5, NULL,
-      "Time of day, HH:MM: for daily, weekly and monthly", "\"07:30\"" },
-    { "weekdays", F_STRS, IN(weekdays), F_NULLABLE, 1, 7, days, "Days: for weekly", "[\"mon\"]" },
-    { "day_of_month", F_INT, IN(day_of_month), F_NULLABLE, 1, 31, NULL,
-      "Day: for monthly; in a month without it, its last day", "31" },
-    { "cron", F_STR, IN(cron), F_NULLABLE, 1, CRON_TEXT_MAX, NULL,
-      "Five fields: minute, hour, day of month, month, day of week; *, values, names, ranges, "
-      "/steps, lists: for cron",
-      "\"30 7 1,15 * mon-fri\"" },
-    { "time_zone", F_STR, IN(time_zone), 0, 1, ZONE_NAME_MAX, NULL,
-      "Name from the time zone database (default UTC)", "\"Europe/Berlin\"" },
-    { "format", F_ENUM, IN(format), 0, 0, 0, formats, "Format of the file (default xlsx)", NULL },
-    { "recipients", F_STRS, IN(recipients), F_REQUIRED, 1, SCHEDULE_RECIPIENTS_MAX, NULL,
-      "E-mail addresses", "[\"zoe@acme.example\"]" },
-    { "enabled", F_BOOL, IN(is_enabled), 0, 0, 0, NULL, "Whether it runs (default true)", NULL },
-};
-const struct rec rec_schedule_new =
-    REC("ReportScheduleNew", struct schedule_new, new_fields, "A schedule to create.");
-const struct rec rec_schedule_patch =
-    REC("ReportSchedulePatch", struct schedule_new, new_fields,
-        "Changes to a schedule (JSON merge patch: null clears); a new kind drops the fields of the "
-        "old one.");
+    "recipients, deliveries, is_enabled AS enabled, paused_reason, COALESCE(runs_as, created_by) " \
+    "AS runs_as, version, created_by, created_ms AS created_at, updated_ms AS updated_at"
 
 /* ---- when ---- */
 
@@ -94,8 +37,9 @@ static uint32_t day_mask(struct ctx *cx, struct str json)
     json_t *list = json_read(cx, json);
     uint32_t mask = 0;
     for (size_t i = 0; i < json_array_size(list); i++)
-        for (int d = 0; days[d]; d++)
-            if (str_eq(str_of(json_string_value(json_array_get(list, i))), str_of(days[d])))
+        for (int d = 0; schedule_days[d]; d++)
+            if (str_eq(str_of(json_string_value(json_array_get(list, i))),
+                       str_of(schedule_days[d])))
                 mask |= 1u << d;
     return mask;
 }
@@ -123,6 +67,14 @@ bool schedule_cron(struct ctx *cx, const struct schedule *s, struct cron *out, s
     return true;
 }
 
+int64_t schedule_next_ms(struct ctx *cx, const struct schedule *s, int64_t after_ms)
+{
+    struct cron c;
+    struct str why;
+    struct zone *z = zone_open(cx, s->time_zone);
+    return z && schedule_cron(cx, s, &c, &why) ? cron_next(&c, z, after_ms) : 0;
+}
+
 /* Fills next_runs. */
 static void show_runs(struct ctx *cx, struct schedule *s)
 {
@@ -145,6 +97,24 @@ static void show_runs(struct ctx *cx, struct schedule *s)
     buf_char(&b, ']');
     s->next_runs = buf_view(&b);
     REC_SET(s, next_runs);
+}
+
+void targets_of_schedule(struct ctx *cx, const struct schedule *s, struct targets *out)
+{
+    if (s->deliveries.p)
+        targets_read(cx, s->deliveries, out);
+    else
+        targets_of_mails(cx, s->recipients, out);
+}
+
+/* Fills what is made from the row. */
+static void show(struct ctx *cx, struct schedule *s)
+{
+    struct targets *t = ARENA_NEW(&cx->arena, struct targets);
+    targets_of_schedule(cx, s, t);
+    s->deliveries = targets_json(cx, t);
+    REC_SET(s, deliveries);
+    show_runs(cx, s);
 }
 
 /* ---- rules ---- */
@@ -181,26 +151,12 @@ static enum err_code check_form(struct ctx *cx, const struct schedule *s)
     return cx->err;
 }
 
-static enum err_code check_recipients(struct ctx *cx, struct str json)
-{
-    json_t *list = json_read(cx, json);
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *v = json_array_get(list, i);
-        struct str where = str_printf(&cx->arena, "recipients[%zu]", i);
-        if (!email_is_fine((struct str){ json_string_value(v), json_string_length(v) }))
-            ctx_fail_field(cx, ERR_INVALID_FIELD, where, STR_FMT " must be an e-mail address",
-                           STR_ARG(where));
-    }
-    return cx->err;
-}
-
 static enum err_code check(struct ctx *cx, const struct schedule *s)
 {
     struct cron c;
     struct str why;
     const char *field = s->cron.p ? "cron" : "at";
     struct zone *z = zone_open(cx, s->time_zone);
-    check_recipients(cx, s->recipients);
     if (!z)
         ctx_fail_field(cx, ERR_INVALID_FIELD, STR("time_zone"),
                        "time_zone names no zone of the time zone database");
@@ -209,8 +165,36 @@ static enum err_code check(struct ctx *cx, const struct schedule *s)
     if (!schedule_cron(cx, s, &c, &why))
         return ctx_fail_field(cx, ERR_INVALID_FIELD, str_of(field), "%s " STR_FMT, field,
                               STR_ARG(why));
+    if (cron_gap_minutes(&c) < SCHEDULE_GAP_MINUTES)
+        return ctx_fail_field(cx, ERR_INVALID_FIELD, str_of(field),
+                              "%s must leave at least %d minutes between two runs", field,
+                              SCHEDULE_GAP_MINUTES);
     if (!cron_next(&c, z, clock_ms()))
         return ctx_fail_field(cx, ERR_INVALID_FIELD, str_of(field), "%s never comes", field);
+    return ERR_NONE;
+}
+
+/* The targets that *in asks for, on top of those of *s; judged, and put into *s. A change judges
+ * those that stay too: they are sent to with other rights now. */
+static enum err_code take_targets(struct ctx *cx, struct db *db, const struct caller *who,
+                                  const struct schedule_new *in, struct schedule *s)
+{
+    bool has_mails = REC_HAS(in, recipients), has_all = REC_HAS(in, deliveries);
+    struct targets *t = ARENA_NEW(&cx->arena, struct targets);
+    if (has_mails && has_all)
+        return ctx_fail_field(cx, ERR_INVALID_FIELD, STR("recipients"),
+                              "recipients is short for deliveries; give one of them");
+    if (has_all)
+        targets_read(cx, in->deliveries, t);
+    else if (has_mails)
+        targets_of_mails(cx, in->recipients, t);
+    else if (s->deliveries.p)
+        targets_read(cx, s->deliveries, t);
+    enum err_code e = targets_check(cx, db, who, has_mails ? "recipients" : "deliveries", t);
+    if (e)
+        return e;
+    s->deliveries = targets_json(cx, t);
+    s->recipients = targets_mails_json(cx, t);
     return ERR_NONE;
 }
 
@@ -257,30 +241,35 @@ enum err_code schedule_create(struct ctx *cx, struct db *db, const struct caller
                           .time_zone =
                               or_default(REC_HAS(in, time_zone), in->time_zone, STR("UTC")),
                           .format = or_default(REC_HAS(in, format), in->format, STR("xlsx")),
-                          .recipients = in->recipients,
                           .day_of_month = in->day_of_month,
                           .is_enabled = !REC_HAS(in, is_enabled) || in->is_enabled };
     struct str subject = caller_subject(who);
+    int64_t now = clock_ms();
     enum err_code e = report_get(cx, db, who, report_id, &r);
     if (!e)
+        e = take_targets(cx, db, who, in, &s);
+    if (!e || cx->n_fields) /* every problem is named */
         e = check(cx, &s);
     if (!e)
         e = has_room(cx, db, who, r.id);
     if (e)
         return e;
-    e = db_one(cx, db, &rec_schedule,
-               "INSERT INTO report_schedule (team_id, report_id, id, kind, at_time, weekdays, "
-               "day_of_month, cron, time_zone, format, recipients, is_enabled, version, "
-               "created_by, created_ms, updated_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-               "$10, $11, $12, 1, $13, $14, $14) RETURNING " COLUMNS,
-               ARGS(VT(who->team_id), VT(r.id), VT(uuid7(&cx->arena)), VT(s.kind), VT(s.at),
-                    VT(s.weekdays), VI_OR_NULL(s.day_of_month, s.day_of_month), VT(s.cron),
-                    VT(s.time_zone), VT(s.format), VT(s.recipients), VI(s.is_enabled),
-                    VT(subject.n ? subject : STR_NONE), VI(clock_ms())),
-               out);
+    e = db_one(
+        cx, db, &rec_schedule,
+        "INSERT INTO report_schedule (team_id, report_id, id, kind, at_time, weekdays, "
+        "day_of_month, cron, time_zone, format, recipients, is_enabled, version, "
+        "created_by, created_ms, updated_ms, deliveries, runs_as, next_ms) VALUES ($1, $2, $3, "
+        "$4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14, $14, $15, $13, $16) "
+        "RETURNING " COLUMNS,
+        ARGS(VT(who->team_id), VT(r.id), VT(uuid7(&cx->arena)), VT(s.kind), VT(s.at),
+             VT(s.weekdays), VI_OR_NULL(s.day_of_month, s.day_of_month), VT(s.cron),
+             VT(s.time_zone), VT(s.format), VT(s.recipients), VI(s.is_enabled),
+             VT(subject.n ? subject : STR_NONE), VI(now), VT(s.deliveries),
+             VI(schedule_next_ms(cx, &s, now))),
+        out);
     if (e)
         return e;
-    show_runs(cx, out);
+    show(cx, out);
     return audit(cx, db, who, "report_schedule.create", NULL, out);
 }
 
@@ -298,8 +287,17 @@ enum err_code schedule_get(struct ctx *cx, struct db *db, const struct caller *w
                " FROM report_schedule WHERE team_id = $1 AND report_id = $2 AND id = $3",
                ARGS(VT(who->team_id), VT(r.id), VT(id)), out);
     if (!e)
-        show_runs(cx, out);
+        show(cx, out);
     return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "Schedule not found") : e;
+}
+
+enum err_code schedule_of_run(struct ctx *cx, struct db *db, const struct run *r,
+                              struct schedule *out)
+{
+    return db_one(cx, db, &rec_schedule,
+                  "SELECT " COLUMNS
+                  " FROM report_schedule WHERE team_id = $1 AND report_id = $2 AND id = $3",
+                  ARGS(VT(r->team_id), VT(r->report_id), VT(r->schedule_id)), out);
 }
 
 static enum err_code get_at(struct ctx *cx, struct db *db, const struct caller *who,
@@ -342,8 +340,6 @@ static void apply(const struct schedule_new *patch, struct schedule *s)
         s->time_zone = patch->time_zone;
     if (REC_HAS(patch, format))
         s->format = patch->format;
-    if (REC_HAS(patch, recipients))
-        s->recipients = patch->recipients;
     if (REC_HAS(patch, is_enabled))
         s->is_enabled = patch->is_enabled;
 }
@@ -353,30 +349,36 @@ enum err_code schedule_update(struct ctx *cx, struct db *db, const struct caller
                               const struct versions *allowed, struct schedule *out)
 {
     struct schedule was, now;
+    struct str subject = caller_subject(who);
     int64_t ms = clock_ms();
     enum err_code e = get_at(cx, db, who, report_id, id, allowed, &was);
     if (e)
         return e;
     now = was;
     apply(patch, &now);
-    e = check(cx, &now);
+    e = take_targets(cx, db, who, patch, &now);
+    if (!e || cx->n_fields)
+        e = check(cx, &now);
     if (e)
         return e;
     e = db_one(cx, db, &rec_schedule,
                "UPDATE report_schedule SET kind = $4, at_time = $5, weekdays = $6, "
                "day_of_month = $7, cron = $8, time_zone = $9, format = $10, recipients = $11, "
-               "is_enabled = $12, version = version + 1, updated_ms = $13 WHERE team_id = $1 AND "
+               "is_enabled = $12, version = version + 1, updated_ms = $13, deliveries = $15, "
+               "runs_as = $16, next_ms = $17, paused_reason = NULL WHERE team_id = $1 AND "
                "report_id = $2 AND id = $3 AND version = $14 RETURNING " COLUMNS,
                ARGS(VT(who->team_id), VT(was.report_id), VT(was.id), VT(now.kind), VT(now.at),
                     VT(now.weekdays), VI_OR_NULL(now.day_of_month, now.day_of_month), VT(now.cron),
                     VT(now.time_zone), VT(now.format), VT(now.recipients), VI(now.is_enabled),
-                    VI(ms > was.updated_ms ? ms : was.updated_ms), VI(was.version)),
+                    VI(ms > was.updated_ms ? ms : was.updated_ms), VI(was.version),
+                    VT(now.deliveries), VT(subject.n ? subject : STR_NONE),
+                    VI(schedule_next_ms(cx, &now, ms))),
                out);
     if (e == ERR_NOT_FOUND)
         return changed_meanwhile(cx);
     if (e)
         return e;
-    show_runs(cx, out);
+    show(cx, out);
     return audit(cx, db, who, "report_schedule.update", &was, out);
 }
 
@@ -409,6 +411,6 @@ enum err_code schedule_list(struct ctx *cx, struct db *db, const struct caller *
                     " FROM report_schedule WHERE team_id = $1 AND report_id = $2 ORDER BY id",
                     ARGS(VT(who->team_id), VT(r.id)), &out->rows);
     for (size_t i = 0; !e && i < out->rows.n; i++)
-        show_runs(cx, (struct schedule *)out->rows.v + i);
+        show(cx, (struct schedule *)out->rows.v + i);
     return e;
 }

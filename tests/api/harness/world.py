@@ -148,6 +148,13 @@ def webhook_log(world):
     path = f"/v1/webhook-logs?integration_id={integration_id}&processed=true"
     rows = wait_until(lambda: world.api.get(path).json()["data"], 10, "the webhook is processed")
     return rows[0]["id"]
+def run(world):
+    """One that is over, so that another may be asked for."""
+    schedule = world.fill("/v1/reports/{report_id}/schedules/{schedule_id}")
+    made_id = world.post(schedule + "/run-now")["id"]
+    wait_until(lambda: world.api.get(f"{schedule}/runs/{made_id}").json()["finished_at"], 10,
+               "the run is over")
+    return made_id
 
 
 MAKERS = {
@@ -167,6 +174,7 @@ MAKERS = {
     "team_id": lambda w: w.id,
     "report_id": lambda w: w.post("/v1/reports", {"name": w.word, "definition": REPORT})["id"],
     "schedule_id": lambda w: w.post(f"/v1/reports/{w.id_of('report_id')}/schedules", SCHEDULE)["id"],
+    "run_id": run,
     "export_id": export,
     "job_id": lambda w: add_job(w.server, w.id, "test.unknown", "dead", error=w.word),
     "webhook_id": webhook,
