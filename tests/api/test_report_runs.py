@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import json
 import time
+import uuid
 
 import pytest
 from harness import truth
@@ -206,7 +207,7 @@ def test_what_is_off_and_what_was_made_before_there_were_runs_does_not_run(maili
 
     assert runs_of(api, off) == runs_of(api, old) == []
     assert get(api, old)["deliveries"] == [
-        {"type": "email", "address": "a@acme.example", "outside": True}]
+        {"type": "email", "address": "a@acme.example", "webhook_id": None, "outside": True}]
     make_due(mailing_server, old)
     run, = wait_until(lambda: runs_of(api, old), 10, "the old one runs")
     assert states(over(api, f"{old}/runs/{run['id']}")) == {"a@acme.example": "sent"}
@@ -416,6 +417,90 @@ def test_a_team_sends_a_thousand_mails_a_day(mailing_server, tenant, api, inbox)
     assert "1000" in found["error"] and found["state"] == "waiting" and len(inbox.mails) == 1
 
 
+# --- webhooks -------------------------------------------------------------------------------------
+
+
+def hook(tenant, events=("report.finished",), state="enabled"):
+    """A webhook of the team, past the API; its id."""
+    made = str(uuid.uuid4())
+    truth.execute(tenant.server, "INSERT INTO webhook (team_id, id, url, events, header_names, "
+                  "payload, is_ordered, state, notice, version, created_ms, updated_ms) VALUES "
+                  "(?, ?, 'https://hooks.acme.example/', ?, '[]', 'full', 0, ?, 0, 1, 1, 1)",
+                  tenant.id, made, json.dumps(events), state)
+    return made
+
+
+def events_of(tenant):
+    """(actor, data) of every event report.finished of the team."""
+    return [(row[0], json.loads(row[1])) for row in truth.rows(
+        tenant.server, "SELECT actor_kind, data FROM event WHERE team_id = ? AND type = "
+        "'report.finished' ORDER BY seq", tenant.id)]
+
+
+def test_a_webhook_is_told_once_where_the_file_is(tenant, api, inbox):
+    target = hook(tenant, ["report.*"])
+    path = schedule(api, deliveries=[{"type": "webhook", "webhook_id": target},
+                                     {"type": "email", "address": "a@acme.example"}])
+
+    run = over(api, start(api, path))
+
+    assert [(d["type"], d["target"], d["state"]) for d in run["deliveries"]] == [
+        ("webhook", target, "sent"), ("email", "a@acme.example", "sent")]
+    (actor, data), = events_of(tenant)
+    assert (actor, data["state"], data["id"], data["rows"]) == ("server", "done", run["id"], 0)
+    assert data["report_name"] == "Tickets by priority"
+    assert data["file_url"] == f"http://tessera.example.com/v1/exports/{run['export_id']}/file"
+    assert get(api, path)["recipients"] == ["a@acme.example"]
+    later = api.patch(path, {"recipients": ["b@acme.example"]}).json()
+    assert [d["type"] for d in later["deliveries"]] == ["email", "webhook"]
+
+
+def test_who_subscribes_hears_of_runs_that_had_no_file(tenant, api):
+    hook(tenant, ["*"])
+    key = tenant.new_key(["reports:schedule", "tickets:read"])
+    member = create_user(tenant.server, "viewer", tenant.slug)["email"]
+    path = schedule(Api(tenant.server, key["token"]), save_report(api), recipients=[member])
+    api.post(f"/v1/api-keys/{key['id']}/disable")
+
+    run = over(api, start(api, path), "refused")
+
+    (_, data), = events_of(tenant)
+    assert (data["state"], data["error"], data["file_url"]) == ("refused", run["error"], None)
+
+
+def test_a_webhook_that_went_away_fails_its_delivery_alone(tenant, api, inbox):
+    target = hook(tenant)
+    path = schedule(api, deliveries=[{"type": "webhook", "webhook_id": target},
+                                     {"type": "email", "address": "a@acme.example"}])
+    truth.execute(tenant.server, "UPDATE webhook SET state = 'disabled' WHERE id = ?", target)
+
+    run = over(api, start(api, path), "failed")
+    assert states(run) == {target: "failed", "a@acme.example": "sent"}
+    assert "disabled" in run["deliveries"][0]["error"]
+    job = run["job_id"]
+    wait_until(lambda: get(api, f"/v1/jobs/{job}")["state"] == "dead", 5, "the operator sees it")
+
+    truth.execute(tenant.server, "UPDATE webhook SET state = 'enabled' WHERE id = ?", target)
+    assert api.post(f"/v1/jobs/{job}/retry").status_code == 200
+    run_path = f"{path}/runs/{run['id']}"
+    wait_until(lambda: get(api, run_path)["state"] == "done", 10, "it is told")
+    assert len(inbox.mails) == 1 and len(events_of(tenant)) == 2
+
+
+def test_webhooks_that_would_not_be_told_are_named(tenant, api):
+    theirs = hook(Tenant(tenant.server, "others"))
+    report = save_report(api)
+    for target, why in ((ABSENT, "no webhook"), (theirs, "no webhook"),
+                        (hook(tenant, ["ticket.*"]), "subscribed"),
+                        (hook(tenant, state="disabled"), "disabled")):
+        problem = assert_problem(api.post(report + "/schedules", {**DAILY, "deliveries": [
+            {"type": "webhook", "webhook_id": target}]}), 422, fields=["deliveries[0].webhook_id"])
+        assert why in problem["detail"]
+    assert_problem(api.post(report + "/schedules", {**DAILY, "deliveries": [
+        {"type": "webhook"}, {"type": "webhook", "address": "a@b.example", "webhook_id": ABSENT}]}),
+        422, fields=["deliveries[0].webhook_id", "deliveries[1].address"])
+
+
 # --- history --------------------------------------------------------------------------------------
 
 
@@ -500,7 +585,8 @@ def test_deliveries_and_recipients_are_two_ways_to_say_it(api):
                                      {"type": "email", "address": "zoe@acme.example"}])
     made = get(api, path)
     assert made["recipients"] == ["zoe@acme.example"]
-    assert made["deliveries"] == [{"type": "email", "address": "zoe@acme.example", "outside": True}]
+    assert made["deliveries"] == [{"type": "email", "address": "zoe@acme.example",
+                                   "webhook_id": None, "outside": True}]
 
     later = api.patch(path, {"recipients": ["a@acme.example"]}).json()
     assert [d["address"] for d in later["deliveries"]] == ["a@acme.example"]

@@ -184,12 +184,10 @@ static enum err_code take_targets(struct ctx *cx, struct db *db, const struct ca
     if (has_mails && has_all)
         return ctx_fail_field(cx, ERR_INVALID_FIELD, STR("recipients"),
                               "recipients is short for deliveries; give one of them");
-    if (has_all)
-        targets_read(cx, in->deliveries, t);
-    else if (has_mails)
-        targets_of_mails(cx, in->recipients, t);
-    else if (s->deliveries.p)
-        targets_read(cx, s->deliveries, t);
+    if (has_all || s->deliveries.p)
+        targets_read(cx, has_all ? in->deliveries : s->deliveries, t);
+    if (has_mails)
+        targets_put_mails(cx, in->recipients, t);
     enum err_code e = targets_check(cx, db, who, has_mails ? "recipients" : "deliveries", t);
     if (e)
         return e;

@@ -5,6 +5,7 @@
 #include "../../base/crypt.h"
 #include "../../base/log.h"
 #include "../audit.h"
+#include "../event.h"
 #include "run_inner.h"
 #include "schedule_send.h"
 #include "schedule_target.h"
@@ -19,18 +20,19 @@
 static const char *const causes[] = { "schedule", "manual", NULL };
 static const char *const states[] = { "queued", "running", "done", "failed", "refused", NULL };
 static const char *const formats[] = { "json", "csv", "xlsx", NULL };
-static const char *const types[] = { "email", NULL };
+static const char *const types[] = { "email", "webhook", NULL };
 static const char *const delivery_states[] = { "waiting", "sent", "failed", NULL };
 
 #define D(member) offsetof(struct delivery, member)
 static const struct field delivery_fields[] = {
     { "type", F_ENUM, D(type), 0, 0, 0, types, "How it goes there", NULL },
-    { "target", F_STR, D(target), 0, 0, 0, NULL, "E-mail address", NULL },
+    { "target", F_STR, D(target), 0, 0, 0, NULL, "E-mail address, or id of the webhook", NULL },
     { "state", F_ENUM, D(state), 0, 0, 0, delivery_states,
       "waiting: not tried yet, or to be tried again", NULL },
     { "attempts", F_INT, D(attempts), 0, 0, 0, NULL, "Attempts so far", NULL },
     { "error", F_STR, D(error), F_NULLABLE, 0, 0, NULL, "Why the last attempt failed", NULL },
-    { "sent_at", F_TIME, D(sent_ms), F_NULLABLE, 0, 0, NULL, "When it was taken over", NULL },
+    { "sent_at", F_TIME, D(sent_ms), F_NULLABLE, 0, 0, NULL,
+      "When the mail server had taken it, or the event for the webhook was written", NULL },
 };
 const struct rec rec_delivery =
     REC("ReportDelivery", struct delivery, delivery_fields, "A report on its way to a target.");
@@ -95,6 +97,13 @@ static const struct field full_fields[] = {
 };
 const struct rec rec_run_full =
     REC("ReportRunDetail", struct run, full_fields, "A run of a schedule with its deliveries.");
+static const struct field event_fields[] = {
+    RUN_ROWS,
+    { .name = "report_name", .type = F_STR, .offset = R(report_name) },
+    { .name = "file_url", .type = F_STR, .offset = R(file_url), .flags = F_NULLABLE },
+};
+static const struct rec rec_run_event =
+    REC("ReportRunEvent", struct run, event_fields, "What report.finished tells.");
 static const struct field row_fields[] = {
     RUN_ROWS,
     { .name = "team_id", .type = F_STR, .offset = R(team_id) },
@@ -238,7 +247,7 @@ static enum err_code add_deliveries(struct ctx *cx, struct db *db, struct run *r
                    "INSERT INTO report_delivery (team_id, run_id, n, type, target, is_outside, "
                    "state, attempts) VALUES ($1, $2, $3, $4, $5, $6, 'waiting', 0)",
                    ARGS(VT(r->team_id), VT(r->id), VI((int64_t)i), VT(t->v[i].type),
-                        VT(t->v[i].address), VI(t->v[i].is_outside)));
+                        VT(target_name(&t->v[i])), VI(t->v[i].is_outside)));
     return e;
 }
 
@@ -309,19 +318,86 @@ enum err_code run_delivered(struct ctx *cx, struct db *db, const struct run *r,
                        VI_OR_NULL(is_sent, clock_ms())));
 }
 
-enum err_code run_made(struct ctx *cx, struct db *db, const struct run *r)
+/* ---- the event ---- */
+
+static enum err_code emit(struct ctx *cx, struct db *db, const struct run *r, const char *state)
 {
-    return db_run(cx, db,
-                  "UPDATE report_run SET export_id = $3, n_rows = $4, size_bytes = $5 WHERE "
-                  "team_id = $1 AND id = $2",
-                  ARGS(VT(r->team_id), VT(r->id), VT(r->export_id), VI(r->rows), VI(r->size)));
+    const struct caller server = { .team_id = r->team_id };
+    struct run told = *r;
+    struct rec_text name = { .s = STR("") };
+    enum err_code e =
+        db_one(cx, db, &rec_text, "SELECT name AS s FROM report WHERE team_id = $1 AND id = $2",
+               ARGS(VT(r->team_id), VT(r->report_id)), &name);
+    if (e && e != ERR_NOT_FOUND)
+        return e;
+    told.state = str_of(state);
+    if (told.error.p)
+        REC_SET(&told, error);
+    told.report_name = name.s;
+    REC_SET(&told, report_name);
+    if (r->file_url.p)
+        REC_SET(&told, file_url);
+    return event_emit(cx, db, &server,
+                      &(struct event_new){ .type = EVENT_REPORT_FINISHED,
+                                           .subject_id = r->report_id,
+                                           .rec = &rec_run_event,
+                                           .obj = &told,
+                                           .is_servers = true });
+}
+
+/* What waits for the event: it is written, the rest is the webhooks' matter. */
+static enum err_code deliver_webhooks(struct ctx *cx, struct db *db, const struct run *r,
+                                      const struct list *open)
+{
+    enum err_code e = ERR_NONE;
+    for (size_t i = 0; !e && i < open->n; i++) {
+        struct delivery *d = (struct delivery *)open->v + i;
+        const char *why = NULL;
+        bool is_fine = false;
+        if (!str_eq(d->type, STR("webhook")))
+            continue;
+        e = target_webhook_is_fine(cx, db, r->team_id, d->target, &is_fine, &why);
+        d->state = is_fine ? STR("sent") : STR("failed");
+        d->error = is_fine ? STR_NONE : str_printf(&cx->arena, "It %s", why);
+        if (!e)
+            e = run_delivered(cx, db, r, d);
+    }
+    return e;
+}
+
+static bool has_webhook(const struct list *open)
+{
+    bool has = false;
+    for (size_t i = 0; i < open->n; i++)
+        has |= str_eq(((const struct delivery *)open->v)[i].type, STR("webhook"));
+    return has;
+}
+
+enum err_code run_made(struct ctx *cx, struct db *db, const struct run *r, bool is_first)
+{
+    struct run now;
+    struct list open;
+    enum err_code e =
+        db_one(cx, db, &rec_run_row,
+               "UPDATE report_run SET export_id = $3, n_rows = $4, size_bytes = $5 WHERE "
+               "team_id = $1 AND id = $2 RETURNING " COLUMNS,
+               ARGS(VT(r->team_id), VT(r->id), VT(r->export_id), VI(r->rows), VI(r->size)), &now);
+    if (e)
+        return e;
+    now.file_url = r->file_url;
+    e = run_open_deliveries(cx, db, &now, &open);
+    if (!e && (is_first || has_webhook(&open)))
+        e = emit(cx, db, &now, "done");
+    return e ? e : deliver_webhooks(cx, db, &now, &open);
 }
 
 /* The schedule goes off; the row of the audit log says why. */
 static enum err_code pause_schedule(struct ctx *cx, struct db *db, const struct run *r)
 {
     const struct caller server = { .team_id = r->team_id, .ip = STR(""), .agent = STR("") };
+    struct run told = *r;
     struct rec_num n;
+    REC_SET(&told, error);
     enum err_code e =
         db_one(cx, db, &rec_num,
                "UPDATE report_schedule SET is_enabled = 0, paused_reason = $4, "
@@ -337,7 +413,7 @@ static enum err_code pause_schedule(struct ctx *cx, struct db *db, const struct 
     return audit_write(cx, db, &server,
                        &(struct audit_entry){ "report_schedule.pause", "report_schedule",
                                               r->schedule_id, STR_NONE,
-                                              audit_json(cx, &rec_run, r) });
+                                              audit_json(cx, &rec_run, &told) });
 }
 
 enum err_code run_end(struct ctx *cx, struct db *db, const struct run *r)
@@ -352,6 +428,8 @@ enum err_code run_end(struct ctx *cx, struct db *db, const struct run *r)
                    "UPDATE report_delivery SET state = 'failed', error = COALESCE(error, $3) WHERE "
                    "team_id = $1 AND run_id = $2 AND state = 'waiting'",
                    ARGS(VT(r->team_id), VT(r->id), VT(r->error)));
+    if (!e && !r->export_id.p)
+        e = emit(cx, db, r, str_cstr(&cx->arena, r->state));
     if (!e && str_eq(r->state, STR("refused")))
         e = pause_schedule(cx, db, r);
     return e;

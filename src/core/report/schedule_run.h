@@ -25,7 +25,8 @@ struct run {
     struct rec_bits bits;
     struct str team_id, id, report_id, schedule_id, cause, state, format, runs_as, job_id,
         export_id, error;
-    struct str deliveries; /* worked out by run_get */
+    struct str deliveries;            /* worked out by run_get */
+    struct str report_name, file_url; /* for the event */
     int64_t due_ms, rows, size, created_ms, started_ms, finished_ms;
 };
 extern const struct rec rec_run;      /* in lists */
@@ -69,8 +70,10 @@ enum err_code run_open_deliveries(struct ctx *cx, struct db *db, const struct ru
 /* An attempt at d has ended: state, error and (state sent) the time. */
 enum err_code run_delivered(struct ctx *cx, struct db *db, const struct run *r,
                             const struct delivery *d);
-/* Its file is there. */
-enum err_code run_made(struct ctx *cx, struct db *db, const struct run *r);
+/* Its file is there, at r->file_url for those who may. The event report.finished goes out with the
+ * first one, and again when somebody lets a failed delivery to a webhook be tried again; with it
+ * deliveries to webhooks are over. */
+enum err_code run_made(struct ctx *cx, struct db *db, const struct run *r, bool is_first);
 /* Ends the run in r->state, with r->error; deliveries that wait have failed with it. A refused one
  * switches the schedule off. */
 enum err_code run_end(struct ctx *cx, struct db *db, const struct run *r);

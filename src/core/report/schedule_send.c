@@ -29,11 +29,12 @@ struct sending {
     struct list open;     /* deliveries that wait */
     struct delivery *one; /* the delivery of a unit */
     int64_t mails_left;   /* of the team, today */
+    bool is_first_file;   /* of this run */
     bool is_gone;         /* there is nothing to do */
     bool may_outside;
-    enum err_code worst; /* of deliveries that failed and may be tried again, or for good */
-    struct str why;
-    bool is_again;
+    enum err_code worst; /* why mails failed: what may pass by before what may not */
+    struct str why;      /* in words */
+    bool is_again;       /* there are mails to be tried again */
 };
 
 /* ---- units ---- */
@@ -94,7 +95,8 @@ static enum err_code made_unit(struct ctx *cx, struct db *db, void *arg)
 {
     struct sending *s = arg;
     team_scope(db, s);
-    return run_made(cx, db, &s->run);
+    enum err_code e = run_made(cx, db, &s->run, s->is_first_file);
+    return e ? e : run_open_deliveries(cx, db, &s->run, &s->open);
 }
 
 static enum err_code refuse_unit(struct ctx *cx, struct db *db, void *arg)
@@ -136,6 +138,15 @@ static bool is_right(enum err_code e)
     return e == ERR_INSUFFICIENT_SCOPE || e == ERR_INSUFFICIENT_ROLE;
 }
 
+static struct str link_of(struct arena *a, const struct sending *s)
+{
+    struct str url = s->by->public_url;
+    while (url.n && url.p[url.n - 1] == '/')
+        url.n--;
+    return str_printf(a, STR_FMT "/v1/exports/" STR_FMT "/file", STR_ARG(url),
+                      STR_ARG(s->run.export_id));
+}
+
 static enum err_code make_file(struct sending *s)
 {
     struct ctx *cx = s->cx;
@@ -149,11 +160,11 @@ static enum err_code make_file(struct sending *s)
     enum err_code e = exports_make(cx, s->by->exports, &job, &made);
     if (e)
         return e;
+    s->is_first_file = !s->run.export_id.p;
     s->run.export_id = made.id;
     s->run.rows = made.rows;
     s->run.size = made.size;
-    e = store_tx(cx, s->job->store, made_unit, s);
-    return e ? e : exports_file(cx, s->by->exports, &s->who, made.id, &made, &s->file);
+    return exports_file(cx, s->by->exports, &s->who, made.id, &made, &s->file);
 }
 
 /* That of an earlier attempt, or a new one. */
@@ -184,15 +195,6 @@ static const char *media_of(struct str format)
             return media[i].media;
     BUG_IF(true);
     return NULL;
-}
-
-static struct str link_of(struct arena *a, const struct sending *s)
-{
-    struct str url = s->by->public_url;
-    while (url.n && url.p[url.n - 1] == '/')
-        url.n--;
-    return str_printf(a, STR_FMT "/v1/exports/" STR_FMT "/file", STR_ARG(url),
-                      STR_ARG(s->run.export_id));
 }
 
 static void write_mail(struct ctx *cx, const struct sending *s, bool is_attached, struct mail *m)
@@ -260,11 +262,6 @@ static enum err_code mail_one(struct ctx *cx, struct sending *s)
 
 /* ---- deliveries ---- */
 
-static enum err_code deliver(struct ctx *cx, struct sending *s)
-{
-    return mail_one(cx, s);
-}
-
 /* One attempt, in a ctx of its own. What it came to is stored, except when the job is to stop. */
 static enum err_code deliver_one(struct sending *s, struct delivery *d)
 {
@@ -273,7 +270,7 @@ static enum err_code deliver_one(struct sending *s, struct delivery *d)
     one.stop = s->cx->stop;
     one.deadline_us = s->cx->deadline_us;
     s->one = d;
-    enum err_code e = deliver(&one, s), kept = ERR_NONE;
+    enum err_code e = mail_one(&one, s), kept = ERR_NONE;
     if (e && !ctx_ok(s->cx)) {
         ctx_done(&one);
         return s->cx->err;
@@ -333,12 +330,17 @@ static enum err_code send_run(struct ctx *cx, struct sending *s)
     enum err_code e = open_file(s);
     if (e)
         return no_file(s, e);
-    e = deliver_all(s);
+    s->run.file_url = link_of(&cx->arena, s);
+    e = store_tx(cx, s->job->store, made_unit, s);
+    if (!e)
+        e = deliver_all(s);
     if (e)
         return e;
     if (!s->is_again)
         e = store_tx(cx, s->job->store, end_unit, s);
-    if (!e && s->worst)
+    if (!e && !s->worst && str_eq(s->run.state, STR("failed")))
+        e = fail(cx, BAD_REQUEST, STR_FMT, STR_ARG(s->run.error));
+    else if (!e && s->worst)
         e = ctx_fail(cx, s->worst, STR_FMT, STR_ARG(s->why));
     return e;
 }
