@@ -17,6 +17,7 @@
 #include "../core/people/session.h"
 #include "../core/report/schedule_run.h"
 #include "../core/report/schedule_send.h"
+#include "../core/token_remind.h"
 
 #define MINUTE_MS ((int64_t)60 * 1000)
 
@@ -140,6 +141,13 @@ static void *sender(struct ctx *cx, const struct app *app)
     return s;
 }
 
+static void *reminders(struct ctx *cx, const struct app *app)
+{
+    struct key_reminders *r = ARENA_NEW(&cx->arena, struct key_reminders);
+    *r = (struct key_reminders){ app->mailer, app->conf->public_url };
+    return r;
+}
+
 /* ---- the table ---- */
 
 #define WHOLE_APP SIZE_MAX
@@ -162,6 +170,8 @@ static const struct {
     { &report_due, WHOLE_APP },
     { &report_run_kind, .make = sender },
     { &report_sweep, WHOLE_APP },
+    { &key_remind_kind, .make = reminders },
+    { &key_mail_kind, .make = reminders },
 };
 _Static_assert(sizeof rows / sizeof *rows <= JOB_KINDS_MAX, "kinds are bits of 32");
 
