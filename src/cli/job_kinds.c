@@ -129,6 +129,19 @@ static const struct job_kind report_sweep = { .name = "report.sweep",
                                               .doc = "Removes runs of scheduled reports that were "
                                                      "over long ago" };
 
+static enum err_code keep_usage(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    return usage_retain(cx, app->usage, clock_ms());
+}
+static const struct job_kind usage_keep = { .name = "usage.keep",
+                                            .run = keep_usage,
+                                            .timeout_ms = 30 * MINUTE_MS,
+                                            HOUSEKEEPING,
+                                            .period_ms = 10 * MINUTE_MS,
+                                            .doc = "Removes usage that is kept no longer and makes "
+                                                   "room for the next days" };
+
 /* ---- what kinds of core get ---- */
 
 static void *sender(struct ctx *cx, const struct app *app)
@@ -167,6 +180,7 @@ static const struct {
     { &hook_replay, offsetof(struct app, hook_work) },
     { &hooks_due, offsetof(struct app, hook_work) },
     { &hooks_sweep, offsetof(struct app, hook_work) },
+    { &usage_keep, WHOLE_APP },
     { &report_due, WHOLE_APP },
     { &report_run_kind, .make = sender },
     { &report_sweep, WHOLE_APP },

@@ -50,7 +50,7 @@ enum err_code usage_open(struct ctx *cx, struct store *s, const struct usage_con
     u->hooks = (struct store_hooks){ .arg = u,
                                      .before_commit = usage_before_commit,
                                      .after_commit = usage_after_commit };
-    u->days.newest = -1;
+    u->days.newest = u->days.open_day = -1;
     pthread_mutex_init(&u->days.lock, NULL);
     pthread_mutex_init(&u->lock, NULL);
     cond_init(&u->wake_flusher);

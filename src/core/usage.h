@@ -71,8 +71,10 @@ const struct store_hooks *usage_hooks(
 enum err_code usage_start(struct ctx *cx, struct usage *u); /* flusher and housekeeping threads */
 void usage_note(struct usage *u,
                 const struct usage_event *e); /* any thread; copies; never blocks */
-void usage_stop(struct usage *u);             /* flush everything; call before store_close */
-void usage_close(struct usage *u);            /* after store_close */
+/* Removes what is kept no longer, and makes the next partitions: once for all nodes, from a job. */
+enum err_code usage_retain(struct ctx *cx, struct usage *u, int64_t now_ms);
+void usage_stop(struct usage *u);  /* flush everything; call before store_close */
+void usage_close(struct usage *u); /* after store_close */
 
 /* The redacted, capped form of a request body: secrets' values (password, token, secret,
  * authorization, api_key, … case-insensitive, at any depth) become "***"; at most USAGE_PAYLOAD_MAX

@@ -8,7 +8,7 @@
  * and then the files from the newest to the oldest. Only rows that the rollups already have (up to
  * their stream's mark) may move.
  *
- * Threads: the housekeeper moves and unlinks; anyone may open to read. */
+ * Threads: the housekeeper moves; a job unlinks what is too old; anyone may open to read. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -187,6 +187,9 @@ void day_rest(struct usage *u)
 {
     store_close(u->days.open);
     u->days.open = NULL;
+    pthread_mutex_lock(&u->days.lock);
+    u->days.open_day = -1;
+    pthread_mutex_unlock(&u->days.lock);
 }
 
 void day_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
@@ -201,14 +204,14 @@ void day_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
 
         if (day >= now_ms / DAY_MS - u->conf.detail_days)
             continue;
-        if (u->days.open && u->days.open_day == day)
-            day_rest(u);
         pthread_mutex_lock(&u->days.lock);
-        for (size_t t = 0; t < sizeof tails / sizeof *tails; t++)
+        bool is_busy = u->days.open_day == day; /* rows go there: at the next pass */
+        for (size_t t = 0; !is_busy && t < sizeof tails / sizeof *tails; t++)
             unlink(str_cstr(&cx->arena,
                             str_printf(&cx->arena, "%s%s", path_of(&cx->arena, u, day), tails[t])));
         pthread_mutex_unlock(&u->days.lock);
-        log_info(cx, "usage.day_dropped", KVC("file", path_of(&cx->arena, u, day)));
+        if (!is_busy)
+            log_info(cx, "usage.day_dropped", KVC("file", path_of(&cx->arena, u, day)));
     }
 }
 
@@ -314,8 +317,13 @@ static enum err_code open_for(struct ctx *cx, struct usage *u, int64_t day)
     if (u->days.open && u->days.open_day == day)
         return ERR_NONE;
     day_rest(u);
+    pthread_mutex_lock(&u->days.lock);
     u->days.open_day = day;
-    return day_open(cx, u, day, true, &u->days.open);
+    pthread_mutex_unlock(&u->days.lock);
+    enum err_code e = day_open(cx, u, day, true, &u->days.open);
+    if (e)
+        day_rest(u);
+    return e;
 }
 
 enum err_code day_move(struct ctx *cx, struct usage *u, int64_t now_ms, bool is_crowded,

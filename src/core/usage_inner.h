@@ -5,8 +5,9 @@
  * usage_rollup.c counts into usage_rollup and the tokens; rows left out by a crash
  * usage_write.c  the hooks of the writers, one stream each
  * usage_note.c   the bounded buffer and its flusher thread
- * usage_keep.c   the housekeeping thread: retention, forgetting; usage_day.c (SQLite), usage_part.c
- * (PostgreSQL) usage_read.c   dashboard, key statistics; usage_series.c time series, routes,
+ * usage_keep.c   the housekeeping thread; retention, which a job does; forgetting; usage_day.c (SQLite),
+ * usage_part.c (PostgreSQL)
+ * usage_read.c   dashboard, key statistics; usage_series.c time series, routes,
  * countries; usage_recent.c, usage_export.c the request log
  * usage.c        opening, starting, stopping */
 #ifndef TESSERA_CORE_USAGE_INNER_H
@@ -209,8 +210,8 @@ struct days {
     pthread_mutex_t
         lock;           /* opening against unlinking: an opened file must not be born again empty */
     struct store *open; /* the housekeeper's: the file that rows go to */
-    int64_t open_day;
-    int64_t newest; /* the housekeeper's: the newest file's day; -1 = not known yet */
+    int64_t open_day;   /* lock for all but the housekeeper's reading: its day; -1 = none */
+    int64_t newest;     /* the housekeeper's: the newest file's day; -1 = not known yet */
 };
 /* Days (since 1970) that have a file, newest first; int64_t in out. */
 enum err_code day_list(struct ctx *cx, struct usage *u, struct list *out);
@@ -261,7 +262,7 @@ enum err_code usage_rows(struct ctx *cx, struct usage *u, const struct row_ask *
 /* ---- usage_keep.c */
 void *keeper_main(void *arg);
 bool usage_is_stopping(struct usage *u);
-/* One pass of everything, as the thread does it every few seconds (tests call it too). */
+/* One pass of everything, what the job does included: for tests. */
 void keep_pass(struct usage *u, int64_t now_ms);
 
 /* ---- usage.c */

@@ -1,18 +1,18 @@
 /* Housekeeping: what makes usage end where it should, in steps of a few milliseconds of writer time
  * each.
  *
- * Every second: deleted tokens that ask to be forgotten (rows 'forget:<token id>' of meta, so that
- * a restart or another process does not lose them). Every few seconds: rows into day files
- * (SQLite). Every minute: old files, partitions, rollups beyond their time, streams of nodes that
- * are gone. A failing step ends its part of the pass; the next pass tries again. Threads: one of
- * its own; usage_forget_mark runs in its caller's unit. */
+ * The thread, what only this node can do or what should not wait. Every second: deleted tokens that
+ * ask to be forgotten (rows 'forget:<token id>' of meta, so that a restart or another process does
+ * not lose them). Every few seconds: rows into day files (SQLite), streams of nodes that are gone.
+ * usage_retain, a job done once for all nodes: old files, partitions, rollups beyond their time. A
+ * failing step ends its part of the pass; the next pass tries again. usage_forget_mark runs in its
+ * caller's unit. */
 #include "../base/clock.h"
 #include "../base/log.h"
 #include "usage_inner.h"
 
 #define TICK_US 1000000
-#define MOVE_EVERY 3  /* ticks */
-#define KEEP_EVERY 60 /* ticks */
+#define MOVE_EVERY 3 /* ticks */
 #define STEP_PAUSE_US 5000
 #define STEPS_MAX 2000 /* of one kind in one pass */
 #define SETTLE_MS 5000 /* counts of a deleted token may still be on their way for so long */
@@ -101,12 +101,12 @@ static enum err_code read_teams(struct ctx *cx, struct db *db, void *arg)
     "DELETE FROM usage_country WHERE (" COUNTRY_KEY ") IN (SELECT " COUNTRY_KEY " FROM "           \
     "usage_country WHERE team_id = $1 AND grain = $2 AND bucket_ms < $3 LIMIT $4) RETURNING n AS n"
 
-static void rollups_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
+static enum err_code rollups_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
 {
     struct list teams = { 0 };
     enum err_code e = store_read(cx, u->store, read_teams, &teams);
 
-    for (size_t t = 0; t < teams.n && !e; t++) {
+    for (size_t t = 0; t < teams.n && !e && ctx_ok(cx); t++) {
         for (size_t k = 0; k < sizeof kept / sizeof *kept && !e; k++) {
             struct args old = ARGS(VT(((struct rec_text *)teams.v)[t].s), VT(kept[k].grain),
                                    VI(now_ms - kept[k].days * DAY_MS), VI(USAGE_STEP_ROWS));
@@ -116,6 +116,7 @@ static void rollups_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms)
                 e = steps(u, SQL_OLD_COUNTRIES, old, NULL);
         }
     }
+    return e ? ctx_fail_plain(cx, e) : cx->err;
 }
 
 /* ---- forgetting */
@@ -208,7 +209,7 @@ static void move_all(struct usage *u, int64_t now_ms)
     day_rest(u);
 }
 
-static void tick(struct usage *u, int64_t now_ms, bool must_move, bool must_keep)
+static void tick(struct usage *u, int64_t now_ms, bool must_move)
 {
     bool is_postgres = store_is_postgres(u->store);
     struct ctx cx;
@@ -220,22 +221,28 @@ static void tick(struct usage *u, int64_t now_ms, bool must_move, bool must_keep
     if (must_move && is_postgres &&
         rollup_recover(&cx, u)) /* another node, or our own last run, is gone */
         log_warn(&cx, "usage.recover_failed", KVC("error", err_info(cx.err)->name));
-    if (must_keep && !usage_is_stopping(u)) {
-        ctx_clear(&cx);
-        if (is_postgres) {
-            if (part_keep(&cx, u, now_ms))
-                log_warn(&cx, "usage.keep_failed", KVC("error", err_info(cx.err)->name));
-        } else {
-            day_drop_old(&cx, u, now_ms);
-        }
-        rollups_drop_old(&cx, u, now_ms);
-    }
     ctx_done(&cx);
+}
+
+enum err_code usage_retain(struct ctx *cx, struct usage *u, int64_t now_ms)
+{
+    enum err_code e = ERR_NONE;
+
+    if (store_is_postgres(u->store))
+        e = part_keep(cx, u, now_ms);
+    else
+        day_drop_old(cx, u, now_ms);
+    return e ? e : rollups_drop_old(cx, u, now_ms);
 }
 
 void keep_pass(struct usage *u, int64_t now_ms)
 {
-    tick(u, now_ms, true, true);
+    struct ctx cx;
+
+    tick(u, now_ms, true);
+    ctx_init(&cx, CTX_CAP_DEFAULT);
+    (void)usage_retain(&cx, u, now_ms);
+    ctx_done(&cx);
 }
 
 void *keeper_main(void *arg)
@@ -243,6 +250,6 @@ void *keeper_main(void *arg)
     struct usage *u = arg;
 
     for (int64_t i = 1; pause_us(u, TICK_US); i++)
-        tick(u, clock_ms(), i % MOVE_EVERY == 0, i % KEEP_EVERY == 0);
+        tick(u, clock_ms(), i % MOVE_EVERY == 0);
     return NULL;
 }
