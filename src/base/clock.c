@@ -75,6 +75,14 @@ static struct civil civil_of(int64_t ms)
     return c;
 }
 
+int64_t time_month(int64_t ms, int plus)
+{
+    struct civil c = civil_of(ms);
+    int64_t months = (int64_t)c.year * 12 + c.month - 1 + plus;
+
+    return days_of((int)(months / 12), (int)(months % 12) + 1, 1) * DAY_MS;
+}
+
 static char *put2(char *p, int v)
 {
     p[0] = (char)('0' + v / 10);

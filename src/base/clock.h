@@ -17,6 +17,8 @@ void clock_shift_ms(int64_t offset); /* tests only: added to clock_ms() */
 #define HOUR_MS ((int64_t)3600 * 1000)
 #define DAY_MS ((int64_t)24 * HOUR_MS)
 
+/* The begin of the month (UTC) that the time is in, so many months later; plus >= 0. Years 0000–9999. */
+int64_t time_month(int64_t ms, int plus);
 /* RFC 3339 UTC: "2024-01-15T10:30:00.123Z" (ms) or "2024-01-15T10:30:00Z" (s). Years 0000–9999. */
 void time_print_ms(struct buf *b, int64_t ms);
 void time_print_s(struct buf *b, int64_t ms);

@@ -12,7 +12,8 @@
  *
  * Keeping. SQLite: rows older than `hot` go, in small steps, to day files
  * "<db>.usage/YYYY-MM-DD.db", and old day files are unlinked. PostgreSQL: day partitions, made
- * ahead and dropped. Never a long DELETE. Rollups: m 7 days, h 90 days, d 400 days, t always.
+ * ahead and dropped. Never a long DELETE. Rollups: m 7 days, h 90 days, d 400 days, then M (months,
+ * made from days by usage_month.c) and t always.
  *
  * Countries of addresses are looked up by the flusher, or by the writer for its own rows, and counted
  * in usage_country by hour and day, in the transaction of usage_rollup.

@@ -2,6 +2,7 @@
  *
  * usage_count.c  counts in memory, by minute, team, token, route, class
  * usage_bulk.c   many rows into a table with few statements
+ * usage_month.c  days beyond their time into months
  * usage_rollup.c counts into usage_rollup and the tokens; rows left out by a crash
  * usage_write.c  the hooks of the writers, one stream each
  * usage_note.c   the bounded buffer and its flusher thread
@@ -50,7 +51,7 @@
 /* ---- usage_count.c */
 struct count {
     uint64_t hash;
-    char grain; /* m, h, d; t = for ever */
+    char grain; /* m, h, d, M; t = for ever */
     unsigned char team_n, token_n;
     char team[USAGE_ID_MAX], token[USAGE_ID_MAX];
     struct str method, endpoint; /* static text, or text that outlives the counts; no method:
@@ -191,6 +192,9 @@ void rollup_init(struct usage *u);
  * last_used_ms; those by country to usage_country. */
 enum err_code rollup_write(struct ctx *cx, struct db *db, struct usage *u, const struct counts *c,
                            const struct counts *places);
+/* Add entries, all different, to usage_rollup as they are. */
+enum err_code rollup_add(struct ctx *cx, struct db *db, struct usage *u, const struct count *v,
+                         size_t n);
 /* Fold the rows of abandoned streams that no rollup has: on SQLite all that are not ours (a file
  * has one server at a time), on PostgreSQL those whose lock is free. */
 enum err_code rollup_recover(struct ctx *cx, struct usage *u);
@@ -229,6 +233,10 @@ void day_drop_old(struct ctx *cx, struct usage *u, int64_t now_ms);
 enum err_code day_forget(struct ctx *cx, struct usage *u, struct str team_id, struct str token_id);
 void day_rest(struct usage *u); /* close the file that rows went to */
 
+/* ---- usage_month.c */
+/* Turns the team's rollups of days before before_ms into months, in steps. */
+enum err_code month_fold(struct ctx *cx, struct usage *u, struct str team_id, int64_t before_ms);
+
 /* ---- usage_part.c (PostgreSQL) */
 /* Make the partitions of today and the next days, drop those that are too old. */
 enum err_code part_keep(struct ctx *cx, struct usage *u, int64_t now_ms);
@@ -262,6 +270,8 @@ enum err_code usage_rows(struct ctx *cx, struct usage *u, const struct row_ask *
 /* ---- usage_keep.c */
 void *keeper_main(void *arg);
 bool usage_is_stopping(struct usage *u);
+/* The rest between two steps. False when stopping. */
+bool usage_pause(struct usage *u);
 /* One pass of everything, what the job does included: for tests. */
 void keep_pass(struct usage *u, int64_t now_ms);
 

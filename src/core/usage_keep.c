@@ -4,7 +4,8 @@
  * The thread, what only this node can do or what should not wait. Every second: deleted tokens that
  * ask to be forgotten (rows 'forget:<token id>' of meta, so that a restart or another process does
  * not lose them). Every few seconds: rows into day files (SQLite), streams of nodes that are gone.
- * usage_retain, a job done once for all nodes: old files, partitions, rollups beyond their time. A
+ * usage_retain, a job done once for all nodes: old files, partitions, rollups beyond their time; old
+ * days become months. A
  * failing step ends its part of the pass; the next pass tries again. usage_forget_mark runs in its
  * caller's unit. */
 #include "../base/clock.h"
@@ -64,6 +65,11 @@ static bool pause_us(struct usage *u, int64_t us)
     return goes_on;
 }
 
+bool usage_pause(struct usage *u)
+{
+    return pause_us(u, STEP_PAUSE_US);
+}
+
 /* Repeat until it takes less than a step's worth. *n (may be NULL) is added to. */
 static enum err_code steps(struct usage *u, const char *sql, struct args args, int64_t *n)
 {
@@ -83,12 +89,13 @@ static enum err_code steps(struct usage *u, const char *sql, struct args args, i
     return e;
 }
 
-/* ---- rollups beyond their time; grain t stays for ever */
+/* ---- rollups beyond their time; grains M and t stay for ever */
 
 static const struct {
     struct str grain;
     int64_t days;
-} kept[] = { { { "m", 1 }, 7 }, { { "h", 1 }, 90 }, { { "d", 1 }, 400 } };
+    bool is_folded; /* into months, else dropped: the grains above have them */
+} kept[] = { { { "m", 1 }, 7, false }, { { "h", 1 }, 90, false }, { { "d", 1 }, 400, true } };
 
 static enum err_code read_teams(struct ctx *cx, struct db *db, void *arg)
 {
@@ -111,7 +118,10 @@ static enum err_code rollups_drop_old(struct ctx *cx, struct usage *u, int64_t n
             struct args old = ARGS(VT(((struct rec_text *)teams.v)[t].s), VT(kept[k].grain),
                                    VI(now_ms - kept[k].days * DAY_MS), VI(USAGE_STEP_ROWS));
 
-            e = steps(u, SQL_OLD_ROLLUPS, old, NULL);
+            if (kept[k].is_folded)
+                e = month_fold(cx, u, old.v[0].s, old.v[2].i);
+            else
+                e = steps(u, SQL_OLD_ROLLUPS, old, NULL);
             if (!e)
                 e = steps(u, SQL_OLD_COUNTRIES, old, NULL);
         }

@@ -88,6 +88,17 @@ static const struct count **sorted(struct arena *a, const struct counts *c)
     return list;
 }
 
+enum err_code rollup_add(struct ctx *cx, struct db *db, struct usage *u, const struct count *v,
+                         size_t n)
+{
+    const struct count **list = ARENA_ARRAY(&cx->arena, const struct count *, n);
+
+    for (size_t i = 0; i < n; i++)
+        list[i] = &v[i];
+    qsort(list, n, sizeof *list, by_key);
+    return bulk_put(cx, db, &u->rollups, n, rollup_row, list);
+}
+
 /* Every grain of c, in the order of the key. */
 static const struct count **widen(struct arena *a, const struct counts *c, size_t *n)
 {

@@ -26,8 +26,9 @@ static const struct grain {
     { "minute", { "m", 1 }, MINUTE_MS, 7, HOUR_MS },
     { "hour", { "h", 1 }, HOUR_MS, 90, DAY_MS },
     { "day", { "d", 1 }, DAY_MS, 400, 30 * DAY_MS },
+    { "month", { "M", 1 }, 0, 0, 365 * DAY_MS }, /* of the calendar; kept for ever */
 };
-enum { MINUTES, HOURS, DAYS };
+enum { MINUTES, HOURS, DAYS, MONTHS };
 
 struct range {
     const struct grain *grain;
@@ -57,9 +58,32 @@ static enum err_code range_ends(struct ctx *cx, const struct usage_span *in, int
     return ERR_NONE;
 }
 
+/* The begin of the bucket behind the one that begins at ms. */
+static int64_t bucket_next(const struct range *r, int64_t ms)
+{
+    return r->grain->ms ? ms + r->grain->ms : time_month(ms, 1);
+}
+
+static void months_round(struct range *r)
+{
+    int64_t asked_ms = r->to_ms;
+
+    r->from_ms = time_month(r->from_ms, 0);
+    r->to_ms = time_month(asked_ms, 0);
+    if (r->to_ms < asked_ms || r->to_ms == r->from_ms)
+        r->to_ms = time_month(asked_ms, 1);
+    if (r->to_ms > LAST_MS)
+        r->to_ms = time_month(LAST_MS, 0);
+}
+
 static void range_round(struct range *r)
 {
     int64_t unit = r->grain->ms;
+
+    if (!unit) {
+        months_round(r);
+        return;
+    }
 
     r->from_ms = round_down(r->from_ms, unit);
     r->to_ms = round_down(r->to_ms + unit - 1, unit);
@@ -79,12 +103,14 @@ static enum err_code series_range(struct ctx *cx, const struct usage_span *in, s
     if (e)
         return e;
     range_round(r);
-    if ((r->to_ms - r->from_ms) / r->grain->ms > USAGE_BUCKETS_MAX)
+    int64_t unit = r->grain->ms ? r->grain->ms : 28 * DAY_MS;
+    if ((r->to_ms - r->from_ms) / unit > USAGE_BUCKETS_MAX)
         return ctx_fail_field(cx, ERR_INVALID_PARAMETER, STR("from"),
                               "from to to must be at most %d buckets: take longer ones or a "
                               "shorter range",
                               USAGE_BUCKETS_MAX);
-    if (r->from_ms < round_down(clock_ms(), r->grain->ms) - r->grain->kept_days * DAY_MS)
+    if (r->grain->kept_days &&
+        r->from_ms < round_down(clock_ms(), r->grain->ms) - r->grain->kept_days * DAY_MS)
         return ctx_fail_field(cx, ERR_INVALID_PARAMETER, STR("from"),
                               "from is too early: buckets of a %s are kept for %lld days",
                               r->grain->word, (long long)r->grain->kept_days);
@@ -158,7 +184,8 @@ struct out {
     struct buf b;
     const struct rec *shown;
     const struct range *range;
-    int64_t next_ms; /* of a time series: the bucket that comes next */
+    int64_t next_ms;          /* of a time series: the bucket that comes next */
+    struct usage_group month; /* of a time series by month: what its rows have come to */
 };
 
 static void out_init(struct out *o, struct ctx *cx, const struct rec *shown)
@@ -198,7 +225,7 @@ static void out_end(struct out *o)
 /* The empty buckets before `until`. */
 static void put_empty(struct out *o, int64_t until_ms)
 {
-    for (; o->next_ms < until_ms; o->next_ms += o->range->grain->ms) {
+    for (; o->next_ms < until_ms; o->next_ms = bucket_next(o->range, o->next_ms)) {
         struct usage_group g = { .bucket_ms = o->next_ms };
 
         REC_SET(&g, bucket_ms);
@@ -217,7 +244,40 @@ static enum err_code point_row(struct ctx *cx, void *row, void *arg)
     (void)cx;
     put_empty(o, g->bucket_ms);
     put_group(o, g);
-    o->next_ms += o->range->grain->ms;
+    o->next_ms = bucket_next(o->range, o->next_ms);
+    return ERR_NONE;
+}
+
+static void put_month(struct out *o)
+{
+    if (!o->month.requests)
+        return;
+    put_empty(o, o->month.bucket_ms);
+    put_group(o, &o->month);
+    o->next_ms = bucket_next(o->range, o->next_ms);
+    o->month.requests = 0;
+}
+
+/* Months come as they are kept and as days that are no month yet, in the order of time. */
+static enum err_code month_row(struct ctx *cx, void *row, void *arg)
+{
+    struct usage_group *g = row;
+    struct out *o = arg;
+    int64_t month_ms = time_month(g->bucket_ms, 0);
+
+    (void)cx;
+    if (!o->month.requests || o->month.bucket_ms != month_ms) {
+        put_month(o);
+        o->month = *g;
+        o->month.bucket_ms = month_ms;
+        return ERR_NONE;
+    }
+    o->month.requests += g->requests;
+    o->month.errors += g->errors;
+    o->month.limited += g->limited;
+    o->month.sum_us += g->sum_us;
+    for (int b = 0; b < HIST_BUCKETS; b++)
+        o->month.b[b] += g->b[b];
     return ERR_NONE;
 }
 
@@ -239,7 +299,7 @@ static void and_route(struct listing *l, struct str route)
 
 static void and_range(struct listing *l, const struct range *r)
 {
-    listing_and(l, " AND grain = ", VT(r->grain->letter), "");
+    listing_and(l, " AND grain IN (", VT(r->grain->letter), r->grain->ms ? ")" : ", 'd')");
     listing_and(l, " AND bucket_ms >= ", VI(r->from_ms), "");
     listing_and(l, " AND bucket_ms < ", VI(r->to_ms), "");
 }
@@ -284,9 +344,11 @@ enum err_code usage_timeseries(struct ctx *cx, struct db *db, struct str team_id
     o.range = &r;
     o.next_ms = r.from_ms;
     db_scope(db, team_id, STR(""));
-    e = db_each(cx, db, &rec_group, sql.p, (struct args){ l.args, l.n }, point_row, &o);
+    e = db_each(cx, db, &rec_group, sql.p, (struct args){ l.args, l.n },
+                r.grain->ms ? point_row : month_row, &o);
     if (e)
         return e;
+    put_month(&o);
     put_empty(&o, r.to_ms);
     out_end(&o);
     put_head(out, &r, &o.b);

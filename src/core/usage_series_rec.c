@@ -2,7 +2,7 @@
 #include "usage_inner.h"
 #include "usage_series.h"
 
-static const char *const bucket_words[] = { "minute", "hour", "day", NULL };
+static const char *const bucket_words[] = { "minute", "hour", "day", "month", NULL };
 static const char *const class_words[] = { "2xx", "3xx", "4xx", "5xx", NULL };
 
 #define ASK(param, kind, low, high, list, text)                                                    \
@@ -12,7 +12,7 @@ static const char *const class_words[] = { "2xx", "3xx", "4xx", "5xx", NULL };
     }
 static const struct field span_fields[] = {
     ASK(from, F_TIME, 0, 0, NULL,
-        "Begin, rounded down to a bucket (default: one hour, one day or 30 days before the end)"),
+        "Begin, rounded down to a bucket (default: one hour, one day, 30 days or a year before the end)"),
     ASK(to, F_TIME, 0, 0, NULL, "End, rounded up to a bucket (default: now)"),
     ASK(bucket, F_ENUM, 0, 0, bucket_words,
         "Length of a bucket (default hour); minutes are kept for 7 days, hours for 90, days for "

@@ -5,10 +5,12 @@ import datetime
 import io
 import json
 import os
+import time
 
 import pytest
-from harness import mmdb
+from harness import mmdb, truth
 from harness.client import Api, assert_problem
+from harness.jobs import run_now, wait_rest
 from harness.server import V0
 from harness.wait import wait_until
 
@@ -112,7 +114,7 @@ def figures(admin, key_id):
     """What each of the views says about one key: (requests, errors)."""
     span = {"from": moment(-600), "to": moment(60)}
     series = [ask(admin, "/v1/usage/timeseries", bucket=b, key_id=key_id, **span)["data"]
-              for b in ("minute", "hour", "day")]
+              for b in ("minute", "hour", "day", "month")]
     top = {k["key_id"]: k for k in ask(admin, "/v1/usage/dashboard")["top_keys"]}.get(key_id, {})
     stats = ask(admin, f"/v1/api-keys/{key_id}/stats")
     rows = log(admin, key_id=key_id)
@@ -508,3 +510,41 @@ def test_without_a_file_countries_are_unknown(admin):
 
     assert got["is_configured"] is False
     assert {c["country"] for c in got["data"]} <= {None}
+
+
+# --- what is old ---------------------------------------------------------------------------------
+
+
+def test_days_beyond_their_time_become_months_and_no_figure_moves(fresh_server):
+    """The days of a month and a half, 400 to 445 days ago, some with errors."""
+    server = fresh_server
+    admin = admin_of(server)
+    team = truth.value(server, "SELECT team_id FROM integration_tokens")
+    day = 86400 * 1000
+    today = int(time.time() * 1000) // day * day
+    counts = [f"b{i:02}" for i in range(40)]
+    for ago in range(395, 445):
+        for kind, n in ((2, ago % 5 + 1), (5, 1)):
+            for key, route in (("k1", "GET /v1/tickets"), ("*", "*")):
+                truth.execute(server, f"INSERT INTO usage_rollup (team_id, grain, bucket_ms, "
+                              f"token_id, route, class, n, sum_us, {', '.join(counts)}) VALUES "
+                              f"(?, 'd', ?, ?, ?, ?, ?, ?, {', '.join('?' * 40)})", team,
+                              today - ago * day, key, route, kind, n, 1000 * n, *[0] * 20, n,
+                              *[0] * 19)
+
+    def months(**more):
+        found = ask(admin, "/v1/usage/timeseries", bucket="month", **{"from": moment(-800 * 86400)},
+                    to=moment(-300 * 86400), **more)
+        assert all(p["at"].endswith("-01T00:00:00.000Z") for p in found["data"])
+        return found["data"]
+
+    before = months(), months(status_class="5xx")
+    assert sum(p["errors"] for p in before[0]) == sum(p["requests"] for p in before[1]) == 50
+    run_now(server, "usage.keep")
+    wait_until(lambda: truth.value(server, "SELECT count(*) FROM usage_rollup WHERE grain = 'M'"),
+               10, "days become months")
+    wait_rest(server)
+
+    assert (months(), months(status_class="5xx")) == before
+    assert truth.value(server, "SELECT MIN(bucket_ms) FROM usage_rollup WHERE grain = 'd'") >= (
+        today - 400 * day)

@@ -194,6 +194,30 @@ static void test_the_wall_clock_can_be_moved(void **state)
     assert_true(clock_ms() < before + DAY_MS);
 }
 
+static void test_months_begin_where_the_calendar_says(void **state)
+{
+    static const struct {
+        const char *at, *begin, *next;
+    } rows[] = {
+        { "2024-02-29T23:59:59.999Z", "2024-02-01", "2024-03-01" },
+        { "2023-12-31T12:00:00Z", "2023-12-01", "2024-01-01" },
+        { "2024-03-01T00:00:00Z", "2024-03-01", "2024-04-01" },
+        { "1969-12-31T23:59:59Z", "1969-12-01", "1970-01-01" },
+        { "0001-01-01T00:00:00Z", "0001-01-01", "0001-02-01" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t at, begin, next;
+
+        assert_true(time_parse(str_of(rows[i].at), &at));
+        assert_true(time_parse(str_of(rows[i].begin), &begin));
+        assert_true(time_parse(str_of(rows[i].next), &next));
+        assert_int_equal(time_month(at, 0), begin);
+        assert_int_equal(time_month(at, 1), next);
+        assert_int_equal(time_month(at, 12), time_month(time_month(at, 6), 6));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_offsets_fractions_and_dates_parse),
         cmocka_unit_test(test_what_is_no_time_is_refused),
         cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_months_begin_where_the_calendar_says),
         cmocka_unit_test(test_the_wall_clock_can_be_moved),
     };
 

@@ -7,7 +7,10 @@
 #include <cmocka.h>
 #undef fail /* ours records an error */
 
+#include <string.h>
+
 #include "base/fault.h"
+#include "core/usage_series.h"
 #include "usage_store.h"
 
 #define ROWS "SELECT COUNT(*) AS n FROM integration_token_usage"
@@ -115,7 +118,76 @@ static void test_rollups_end_with_their_time(void **state)
     assert_int_equal(ask(f, GRAIN "'m'"), 0);
     assert_int_equal(ask(f, GRAIN "'h'"), 3);
     assert_int_equal(ask(f, GRAIN "'d'"), 6);
+    assert_int_equal(ask(f, GRAIN "'M'"), 3);
     assert_int_equal(ask(f, GRAIN "'t'"), 9);
+}
+
+/* --- Days become months --- */
+
+static enum err_code read_months(struct ctx *cx, struct db *db, void *arg)
+{
+    struct usage_span span = { .from = clock_ms() - 900 * DAY_MS, .bucket = STR("month") };
+
+    REC_SET(&span, from);
+    REC_SET(&span, bucket);
+    return usage_timeseries(cx, db, TEAM, &span, arg);
+}
+
+static struct str months(struct ufix *f)
+{
+    struct usage_series out;
+
+    assert_int_equal(store_read(&f->cx, f->s, read_months, &out), ERR_NONE);
+    return out.data;
+}
+
+/* Two keys, several days and classes of three months, one of which is old by half. */
+static void put_old_months(struct ufix *f)
+{
+    struct usage_event failed = event(TOKEN, 503, clock_ms() - 420 * DAY_MS);
+
+    for (int day = 380; day < 460; day += 6) {
+        write_many(f, TOKEN, day % 7 + 1, clock_ms() - day * DAY_MS);
+        write_many(f, OTHER, 1, clock_ms() - day * DAY_MS);
+    }
+    assert_int_equal(write_event(f, &failed), ERR_NONE);
+    ufix_stop(f);
+    ufix_open(f, 0);
+}
+
+static void test_figures_by_month_stay_the_same_when_days_become_months(void **state)
+{
+    struct ufix *f = *state;
+
+    put_old_months(f);
+    struct str before = months(f);
+    assert_non_null(strstr(before.p, "\"requests\":"));
+    keep_pass(f->u, clock_ms());
+
+    assert_true(str_eq(months(f), before));
+    assert_true(ask(f, GRAIN "'M'") > 0);
+    assert_true(ask(f, GRAIN "'d'") > 0);
+    assert_int_equal(ask(f, GRAIN "'M'") + ask(f, GRAIN "'d'"), ask(f, GRAIN "'t'"));
+    keep_pass(f->u, clock_ms() + 100 * DAY_MS);
+    assert_int_equal(ask(f, GRAIN "'d'"), 0);
+    assert_true(str_eq(months(f), before));
+}
+
+static void test_a_fold_that_is_killed_loses_and_doubles_nothing(void **state)
+{
+    struct ufix *f = *state;
+    int64_t n = 0;
+
+    put_old_months(f);
+    struct str before = months(f);
+    do {
+        fault_arm(FAULT_COMMIT, ++n);
+        keep_pass(f->u, clock_ms());
+        assert_true(str_eq(months(f), before));
+    } while (fault_fired());
+
+    assert_true(n > 4);
+    assert_int_equal(ask(f, GRAIN "'M'") + ask(f, GRAIN "'d'"), ask(f, GRAIN "'t'"));
 }
 
 static enum err_code mark_forgotten(struct ctx *cx, struct db *db, void *arg)
@@ -157,6 +229,8 @@ int main(void)
         T(test_rows_that_no_rollup_has_stay),
         T(test_old_day_files_are_unlinked),
         T(test_rollups_end_with_their_time),
+        T(test_figures_by_month_stay_the_same_when_days_become_months),
+        T(test_a_fold_that_is_killed_loses_and_doubles_nothing),
         T(test_a_forgotten_token_leaves_no_row_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
