@@ -23,7 +23,7 @@ static const char *const formats[] = { "json", "csv", "xlsx", NULL };
 static const char *const types[] = { "email", "webhook", NULL };
 static const char *const delivery_states[] = { "waiting", "sent", "failed", NULL };
 
-#define D(member) offsetof(struct delivery, member)
+#define D(member) offsetof(struct run_delivery, member)
 static const struct field delivery_fields[] = {
     { "type", F_ENUM, D(type), 0, 0, 0, types, "How it goes there", NULL },
     { "target", F_STR, D(target), 0, 0, 0, NULL, "E-mail address, or id of the webhook", NULL },
@@ -34,8 +34,8 @@ static const struct field delivery_fields[] = {
     { "sent_at", F_TIME, D(sent_ms), F_NULLABLE, 0, 0, NULL,
       "When the mail server had taken it, or the event for the webhook was written", NULL },
 };
-const struct rec rec_delivery =
-    REC("ReportDelivery", struct delivery, delivery_fields, "A report on its way to a target.");
+const struct rec rec_run_delivery =
+    REC("ReportDelivery", struct run_delivery, delivery_fields, "A report on its way to a target.");
 static const struct field delivery_row_fields[] = {
     { .name = "n", .type = F_INT, .offset = D(n) },
     { .name = "type", .type = F_STR, .offset = D(type) },
@@ -46,8 +46,8 @@ static const struct field delivery_row_fields[] = {
     { .name = "error", .type = F_STR, .offset = D(error) },
     { .name = "sent_at", .type = F_INT, .offset = D(sent_ms) },
 };
-static const struct rec rec_delivery_row =
-    REC("ReportDeliveryRow", struct delivery, delivery_row_fields, "A delivery as it is stored.");
+static const struct rec rec_delivery_row = REC("ReportDeliveryRow", struct run_delivery,
+                                               delivery_row_fields, "A delivery as it is stored.");
 
 #define R(member) offsetof(struct run, member)
 #define RUN_ROWS                                                                                        \
@@ -93,7 +93,7 @@ const struct rec rec_run = REC("ReportRunRecord", struct run, run_fields, "A run
 static const struct field full_fields[] = {
     RUN_ROWS,
     { "deliveries", F_RECS, R(deliveries), 0, 0, 0, NULL, "Where it goes; empty until it runs",
-      NULL, &rec_delivery },
+      NULL, &rec_run_delivery },
 };
 const struct rec rec_run_full =
     REC("ReportRunDetail", struct run, full_fields, "A run of a schedule with its deliveries.");
@@ -221,7 +221,7 @@ enum err_code run_get(struct ctx *cx, struct db *db, const struct caller *who,
     for (size_t i = 0; i < found.n; i++) {
         if (i)
             buf_char(&b, ',');
-        rec_encode(&b, &rec_delivery, (const struct delivery *)found.v + i);
+        rec_encode(&b, &rec_run_delivery, (const struct run_delivery *)found.v + i);
     }
     buf_char(&b, ']');
     out->deliveries = buf_view(&b);
@@ -308,7 +308,7 @@ enum err_code run_failed_deliveries(struct ctx *cx, struct db *db, const struct 
 }
 
 enum err_code run_delivered(struct ctx *cx, struct db *db, const struct run *r,
-                            const struct delivery *d)
+                            const struct run_delivery *d)
 {
     bool is_sent = str_eq(d->state, STR("sent"));
     return db_run(cx, db,
@@ -351,7 +351,7 @@ static enum err_code deliver_webhooks(struct ctx *cx, struct db *db, const struc
 {
     enum err_code e = ERR_NONE;
     for (size_t i = 0; !e && i < open->n; i++) {
-        struct delivery *d = (struct delivery *)open->v + i;
+        struct run_delivery *d = (struct run_delivery *)open->v + i;
         const char *why = NULL;
         bool is_fine = false;
         if (!str_eq(d->type, STR("webhook")))
@@ -369,7 +369,7 @@ static bool has_webhook(const struct list *open)
 {
     bool has = false;
     for (size_t i = 0; i < open->n; i++)
-        has |= str_eq(((const struct delivery *)open->v)[i].type, STR("webhook"));
+        has |= str_eq(((const struct run_delivery *)open->v)[i].type, STR("webhook"));
     return has;
 }
 

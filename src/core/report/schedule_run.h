@@ -31,12 +31,12 @@ struct run {
 };
 extern const struct rec rec_run;      /* in lists */
 extern const struct rec rec_run_full; /* with its deliveries */
-struct delivery {
+struct run_delivery {
     struct rec_bits bits;
     struct str type, target, state, error;
     int64_t n, is_outside, attempts, sent_ms;
 };
-extern const struct rec rec_delivery;
+extern const struct rec rec_run_delivery;
 
 /* ---- what people do: in a unit, in the caller's scope ---- */
 
@@ -64,12 +64,12 @@ enum err_code runs_sweep(struct ctx *cx, struct store *store);
  * its schedule is gone, or it was refused. is_first: deliveries that have failed wait again. */
 enum err_code run_begin(struct ctx *cx, struct db *db, struct str team_id, struct str id,
                         bool is_first, struct run *out);
-/* The deliveries of a run that are not sent, in their order; struct delivery. */
+/* The deliveries of a run that are not sent, in their order; struct run_delivery. */
 enum err_code run_open_deliveries(struct ctx *cx, struct db *db, const struct run *r,
                                   struct list *out);
 /* An attempt at d has ended: state, error and (state sent) the time. */
 enum err_code run_delivered(struct ctx *cx, struct db *db, const struct run *r,
-                            const struct delivery *d);
+                            const struct run_delivery *d);
 /* Its file is there, at r->file_url for those who may. The event report.finished goes out with the
  * first one, and again when somebody lets a failed delivery to a webhook be tried again; with it
  * deliveries to webhooks are over. */

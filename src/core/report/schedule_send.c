@@ -26,11 +26,11 @@ struct sending {
     struct report report;
     struct str team_name;
     struct spool *file;
-    struct list open;     /* deliveries that wait */
-    struct delivery *one; /* the delivery of a unit */
-    int64_t mails_left;   /* of the team, today */
-    bool is_first_file;   /* of this run */
-    bool is_gone;         /* there is nothing to do */
+    struct list open;         /* deliveries that wait */
+    struct run_delivery *one; /* the delivery of a unit */
+    int64_t mails_left;       /* of the team, today */
+    bool is_first_file;       /* of this run */
+    bool is_gone;             /* there is nothing to do */
     bool may_outside;
     enum err_code worst; /* why mails failed: what may pass by before what may not */
     struct str why;      /* in words */
@@ -263,7 +263,7 @@ static enum err_code mail_one(struct ctx *cx, struct sending *s)
 /* ---- deliveries ---- */
 
 /* One attempt, in a ctx of its own. What it came to is stored, except when the job is to stop. */
-static enum err_code deliver_one(struct sending *s, struct delivery *d)
+static enum err_code deliver_one(struct sending *s, struct run_delivery *d)
 {
     struct ctx one;
     ctx_init(&one, CTX_CAP_DEFAULT);
@@ -298,7 +298,7 @@ static enum err_code deliver_all(struct sending *s)
     for (size_t i = 0; !e && i < s->open.n; i++) {
         job_progress(s->job, (int64_t)(10 + 90 * i / s->open.n),
                      str_printf(&s->cx->arena, "delivery %zu of %zu", i + 1, s->open.n));
-        e = deliver_one(s, (struct delivery *)s->open.v + i);
+        e = deliver_one(s, (struct run_delivery *)s->open.v + i);
         if (!e && !ctx_ok(s->cx))
             e = s->cx->err;
     }
