@@ -162,6 +162,20 @@ def invited(w):
             "api": Api(w.server, check=False)}
 
 
+REPORT = {"source": "tickets", "measures": [{"name": "n", "op": "count"}]}
+DAILY = {"kind": "daily", "at": "07:30", "recipients": ["zoe@x.org"]}
+
+
+def report(w):
+    return {"id": w.post("/v1/reports", {"name": "x", "definition": REPORT})["id"]}
+
+
+def schedule(w):
+    words = report(w)
+    made_schedule = w.post(f"/v1/reports/{words['id']}/schedules", DAILY)
+    return {"report": words["id"], "id": made_schedule["id"]}
+
+
 # --- what it leaves ------------------------------------------------------------------------------
 
 # A change of a key is one that the servers are told of: the feed stands at the key's number.
@@ -288,6 +302,21 @@ CHANGES = [
         "SELECT count(*) FROM blob_loose WHERE sha256 = {sha256}",
         TICKET_NOTED + "'attachment_removed'",
     ]),
+    Change("schedule-create", "POST", "/v1/reports/{id}/schedules", report, [
+        "SELECT count(*) FROM report_schedule WHERE report_id = {id} AND next_ms > 0 AND "
+        "runs_as IS NOT NULL AND deliveries LIKE '%zoe@x.org%'",
+    ], body=lambda x: DAILY, action="report_schedule.create", is_deep=True),
+    Change("schedule-patch", "PATCH", "/v1/reports/{report}/schedules/{id}", schedule, [
+        "SELECT count(*) FROM report_schedule WHERE id = {id} AND version = 2 AND "
+        "deliveries LIKE '%ann@x.org%' AND recipients LIKE '%ann@x.org%'",
+    ], body=lambda x: {"recipients": ["ann@x.org"]}, action="report_schedule.update", is_deep=True),
+    Change("schedule-run", "POST", "/v1/reports/{report}/schedules/{id}/run-now", schedule, [
+        "SELECT count(*) FROM report_run WHERE schedule_id = {id} AND state = 'queued'",
+        'SELECT count(*) FROM job j JOIN report_run r ON r.team_id = j.team_id AND r.job_id = j.id '
+        "WHERE r.schedule_id = {id} AND j.kind = 'report.run' AND j.key = {id}",
+        "SELECT count(*) FROM job_lane l JOIN report_run r ON r.team_id = l.team_id WHERE "
+        "r.schedule_id = {id} AND l.kind = 'report.run' AND l.lane = {id}",
+    ], action="report_schedule.run"),
     Change("totp-confirm", "POST", "/v1/me/totp/confirm", begun_totp, [
         "SELECT count(totp_secret) FROM app_user WHERE id = {id}",
         "SELECT 1 - count(*) FROM totp_pending WHERE user_id = {id}",
