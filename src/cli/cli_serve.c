@@ -302,7 +302,7 @@ static void fill_app(struct serve *s)
 static enum err_code start_egress(struct serve *s)
 {
     const struct conf *conf = &s->c->conf;
-    struct egress_log_conf lc = { .store = s->store, .days = conf->egress_log_days };
+    struct egress_log_conf lc = { .store = s->store };
     enum err_code e = egress_log_start(s->c->cx, &lc, &s->egress_log);
     struct egress_conf ec = { .allow = conf->egress_allow,
                               .proxy = conf->egress_proxy,

@@ -13,6 +13,7 @@
 #include "../connect/in/retention.h"
 #include "../connect/in/webhook_log.h"
 #include "../core/crm/blob.h"
+#include "../core/egress_log.h"
 #include "../core/idem.h"
 #include "../core/people/session.h"
 #include "../core/report/schedule_run.h"
@@ -129,6 +130,19 @@ static const struct job_kind report_sweep = { .name = "report.sweep",
                                               .doc = "Removes runs of scheduled reports that were "
                                                      "over long ago" };
 
+static enum err_code sweep_request_logs(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    return egress_log_sweep(cx, r->store, app->conf->egress_log_days);
+}
+static const struct job_kind request_logs_sweep = { .name = "request_logs.sweep",
+                                                    .run = sweep_request_logs,
+                                                    .timeout_ms = 10 * MINUTE_MS,
+                                                    HOUSEKEEPING,
+                                                    .period_ms = HOUR_MS,
+                                                    .doc = "Removes old rows of the log of "
+                                                           "outbound requests" };
+
 static enum err_code keep_usage(struct ctx *cx, struct job_run *r)
 {
     const struct app *app = r->arg;
@@ -180,6 +194,7 @@ static const struct {
     { &hook_replay, offsetof(struct app, hook_work) },
     { &hooks_due, offsetof(struct app, hook_work) },
     { &hooks_sweep, offsetof(struct app, hook_work) },
+    { &request_logs_sweep, WHOLE_APP },
     { &usage_keep, WHOLE_APP },
     { &report_due, WHOLE_APP },
     { &report_run_kind, .make = sender },

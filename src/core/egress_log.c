@@ -18,9 +18,8 @@
 #define GATHER_US 200000 /* a row waits for others so long */
 #define RETRY_US 500000
 #define TRIES_MAX 20
-#define SWEEP_US (INT64_C(600) * 1000000)
+#define IDLE_US (INT64_C(600) * 1000000)
 #define SWEEP_ROWS 500
-#define SWEEP_STEPS 200  /* in one pass */
 #define DRAIN_US 5000000 /* at stop */
 #define ID_MAX 64
 #define ENDPOINT_MAX 600
@@ -51,7 +50,6 @@ struct egress_log {
     bool is_stopping;               /* lock */
     pthread_t thread;
     size_t batch; /* the thread's: rows of the transaction, from first on */
-    int64_t sweep_at_us;
 };
 
 /* ---- noting ---- */
@@ -198,18 +196,19 @@ static enum err_code sweep_unit(struct ctx *cx, struct db *db, void *arg)
     return e;
 }
 
-static void sweep(struct egress_log *log)
+enum err_code egress_log_sweep(struct ctx *cx, struct store *store, int64_t days)
 {
-    struct sweep s = { .before_ms = clock_ms() - log->conf.days * DAY_MS, .gone = SWEEP_ROWS };
-    for (int i = 0; i < SWEEP_STEPS && s.gone == SWEEP_ROWS; i++) {
-        struct ctx cx;
-        ctx_init(&cx, CTX_CAP_DEFAULT);
-        if (store_tx(&cx, log->conf.store, sweep_unit, &s)) {
-            log_warn(NULL, "egress_log.sweep_failed", KVS("why", cx.err_text));
-            s.gone = 0;
-        }
-        ctx_done(&cx);
-    }
+    struct sweep s = { .before_ms = clock_ms() - days * DAY_MS };
+    enum err_code e;
+    do {
+        struct ctx step;
+        ctx_init(&step, CTX_CAP_DEFAULT);
+        e = store_tx(&step, store, sweep_unit, &s);
+        if (e)
+            ctx_fail(cx, e, STR_FMT, STR_ARG(step.err_text));
+        ctx_done(&step);
+    } while (!e && s.gone == SWEEP_ROWS && ctx_ok(cx));
+    return e ? e : cx->err;
 }
 
 /* ---- the thread ---- */
@@ -220,13 +219,9 @@ static void *log_main(void *arg)
     bool is_stopping = false;
     int64_t until_us = 0;
     while (!is_stopping || log->batch) {
-        if (!is_stopping && clock_mono_us() >= log->sweep_at_us) {
-            sweep(log);
-            log->sweep_at_us = clock_mono_us() + SWEEP_US;
-        }
         pthread_mutex_lock(&log->lock);
         if (!log->is_stopping && !log->n)
-            wait_us(log, log->sweep_at_us - clock_mono_us());
+            wait_us(log, IDLE_US);
         if (!log->is_stopping && log->n && log->n < BATCH_MAX)
             wait_us(log, GATHER_US);
         is_stopping = log->is_stopping;
@@ -255,7 +250,6 @@ enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *con
     BUG_IF(!log->rows);
     log->conf = *conf;
     log->conf.rows_max = (int64_t)rows;
-    log->sweep_at_us = conf->sweeps_at_start ? 0 : clock_mono_us() + SWEEP_US;
     BUG_IF(pthread_mutex_init(&log->lock, NULL) || pthread_condattr_init(&attr) ||
            pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) ||
            pthread_cond_init(&log->wake, &attr));

@@ -3,8 +3,8 @@
  *
  * Rows gather in a bounded ring and are written in batches by one thread; when the ring is full a
  * row is dropped and counted, so that no call ever waits for its log. After a crash the rows of the
- * last second may be missing. The thread also drops rows that are older than the setting. Calls
- * without a team (the operator's own: key sets, the object store) make no row.
+ * last second may be missing. A job removes what is old (egress_log_sweep). Calls without a team (the
+ * operator's own: key sets, the object store) make no row.
  *
  * Threads: egress_log_record from any thread, without blocking; the list in a unit of work. */
 #ifndef TESSERA_CORE_EGRESS_LOG_H
@@ -26,9 +26,7 @@ enum egress_label {
 struct egress_log;
 struct egress_log_conf {
     struct store *store;
-    int64_t days;         /* rows are kept */
-    int64_t rows_max;     /* of the ring; 0 = 4096 */
-    bool sweeps_at_start; /* old rows go at once, not only after ten minutes */
+    int64_t rows_max; /* of the ring; 0 = 4096 */
 };
 /* UNAVAILABLE when no thread can be had. After store_start. */
 enum err_code egress_log_start(struct ctx *cx, const struct egress_log_conf *conf,
@@ -38,6 +36,9 @@ void egress_log_record(void *arg, const struct egress_record *r);
 /* Writes what waits (5 s at most) and ends the thread; after egress_close, before store_close. NULL
  * is fine. */
 void egress_log_stop(struct egress_log *log);
+
+/* Removes rows of more than so many days ago; in units of its own. */
+enum err_code egress_log_sweep(struct ctx *cx, struct store *store, int64_t days);
 
 struct egress_log_counts {
     int64_t noted, stored, dropped;

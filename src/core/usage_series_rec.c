@@ -16,7 +16,7 @@ static const struct field span_fields[] = {
     ASK(to, F_TIME, 0, 0, NULL, "End, rounded up to a bucket (default: now)"),
     ASK(bucket, F_ENUM, 0, 0, bucket_words,
         "Length of a bucket (default hour); minutes are kept for 7 days, hours for 90, days for "
-        "400"),
+        "400, months for ever"),
     ASK(key_id, F_UUID, 0, 0, NULL, "Requests of this API key"),
     ASK(route, F_STR, 1, 300, NULL,
         "Pattern of the route: /v1/tickets/{ticket_id}, or with the method before it"),

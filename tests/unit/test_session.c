@@ -11,6 +11,7 @@
 #include "base/crypt.h"
 #include "core/people/identity.h"
 #include "core/people/session.h"
+#include "core/people/totp.h"
 #include "core/people/user.h"
 #include "core_store.h"
 
@@ -128,6 +129,25 @@ UNIT_TEST(test_without_a_team_a_user_acts_on_himself)
     assert_true(who.scopes == 0);
 }
 
+UNIT_TEST(test_begun_enrolments_are_purged_when_they_are_over)
+{
+    int64_t gone = 0, now = clock_ms();
+    struct rec_num n;
+    db_scope_system(db);
+    for (int i = 0; i < 2; i++)
+        assert_ok(db_run(
+            cx, db, "INSERT INTO totp_pending (user_id, secret, created_ms) VALUES ($1, 'x', $2)",
+            ARGS(VT(str_of(i ? "late" : "young")), VI(now - i * TOTP_PENDING_MS))));
+
+    assert_ok(session_purge(cx, db, IDLE_MS, &gone));
+
+    assert_int_equal(gone, 1);
+    assert_ok(db_one(cx, db, &rec_num,
+                     "SELECT COUNT(*) AS n FROM totp_pending WHERE user_id = 'young'", NO_ARGS,
+                     &n));
+    assert_int_equal(n.n, 1);
+}
+
 UNIT_TEST(test_ended_sessions_are_purged)
 {
     struct user u;
@@ -237,6 +257,7 @@ int main(void)
         TC(test_the_only_team_needs_no_name),
         TC(test_without_a_team_a_user_acts_on_himself),
         TC(test_ended_sessions_are_purged),
+        TC(test_begun_enrolments_are_purged_when_they_are_over),
         TC(test_only_the_newest_sessions_of_a_user_stay),
         TC(test_what_was_seen_reaches_the_row),
         cmocka_unit_test(test_the_cookie_is_found_among_others),

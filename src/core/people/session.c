@@ -4,6 +4,7 @@
 #include "../../base/clock.h"
 #include "../../base/crypt.h"
 #include "identity.h"
+#include "totp.h"
 
 #define SECRET_BYTES 32
 #define COLUMNS                                                                                    \
@@ -131,9 +132,11 @@ enum err_code session_purge(struct ctx *cx, struct db *db, int64_t idle_ms, int6
         "ORDER BY seen_ms LIMIT $2) RETURNING 1 AS n",
         "DELETE FROM password_reset WHERE token_hash IN (SELECT token_hash FROM password_reset "
         "WHERE expires_ms <= $1 ORDER BY expires_ms LIMIT $2) RETURNING 1 AS n",
+        "DELETE FROM totp_pending WHERE user_id IN (SELECT user_id FROM totp_pending WHERE "
+        "created_ms <= $1 ORDER BY created_ms LIMIT $2) RETURNING 1 AS n",
     };
     int64_t now = clock_ms();
-    const int64_t before[] = { now, now - idle_ms, now };
+    const int64_t before[] = { now, now - idle_ms, now, now - TOTP_PENDING_MS };
     enum err_code e = ERR_NONE;
     int64_t n = 0;
     db_scope_system(db);

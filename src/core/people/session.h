@@ -33,7 +33,8 @@ enum err_code session_list(struct ctx *cx, struct db *db, const struct caller *w
                            const struct list_query *in, struct cursor_key key, struct page *out);
 /* One of the user's own; NOT_FOUND. */
 enum err_code session_end(struct ctx *cx, struct db *db, const struct caller *who, struct str id);
-/* Drops a few rows of ended sessions and reset links; *gone says how many. */
+/* Drops a few rows of ended sessions, reset links and enrolments of a second factor; *gone says how
+ * many. */
 #define SESSION_PURGE_MAX 500
 enum err_code session_purge(struct ctx *cx, struct db *db, int64_t idle_ms, int64_t *gone);
 /* Housekeeping, in units of its own: session_purge while much is left. */
