@@ -54,7 +54,7 @@ def test_a_run_killed_at_every_step_is_sent_and_ends(request, make_server, inbox
             "kind": "daily", "at": "07:30", "format": "csv", "recipients": TO}).json()["id"]
         wait_rest(server)
         server.kill9()
-        for nth in range(1, 200, stride):
+        for nth in range(1, 400, stride):
             inbox.mails.clear()
             run, job = queue_run(server, team.id, report, schedule)
             server.env["TESSERA_FAULT"] = f"{point}:{nth}:kill"

@@ -203,12 +203,30 @@ static void test_day_31_is_the_last_day_when_clamped(void **state)
                 "2026-02-28T08:00:00Z 2026-03-30T08:00:00Z 2026-04-30T08:00:00Z");
 }
 
+static void test_the_least_time_between_two_runs_is_known(void **state)
+{
+    static const struct {
+        const char *text;
+        int minutes;
+    } rows[] = {
+        { "* * * * *", 1 },       { "*/15 * * * *", 15 },   { "0 9 * * *", 60 },
+        { "0,20 9 * * *", 20 },   { "0,50 8,9 * * *", 10 }, { "0,50 8,10 * * *", 50 },
+        { "55,0 23,0 * * *", 5 }, { "7 * * * *", 60 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct cron c = cron_of(rows[i].text);
+        assert_int_equal(cron_gap_minutes(&c), rows[i].minutes);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_fields_take_values_ranges_steps_lists_and_names),
         T(test_what_is_wrong_is_named_by_its_field),
+        T(test_the_least_time_between_two_runs_is_known),
         T(test_a_run_is_after_the_instant_not_at_it),
         T(test_a_missing_time_runs_once_when_clocks_are_put_forward),
         T(test_a_repeated_time_runs_once_when_clocks_are_put_back),
