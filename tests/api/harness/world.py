@@ -126,6 +126,8 @@ def event(world):
 def an_hour_ago():
     then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def integration(world):
     made_one = world.post("/v1/integrations", {"kind": "notion", "name": world.word})["id"]
     world.post(f"/v1/integrations/{made_one}/secrets", {"secret": HOOK_SECRET})
@@ -148,6 +150,8 @@ def webhook_log(world):
     path = f"/v1/webhook-logs?integration_id={integration_id}&processed=true"
     rows = wait_until(lambda: world.api.get(path).json()["data"], 10, "the webhook is processed")
     return rows[0]["id"]
+
+
 def run(world):
     """One that is over, so that another may be asked for."""
     schedule = world.fill("/v1/reports/{report_id}/schedules/{schedule_id}")
