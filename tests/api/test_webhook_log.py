@@ -86,6 +86,12 @@ class Hook:
         wait_until(lambda: all(d["state"] in states for d in self.deliveries(limit=200)), 15,
                    f"all deliveries are {states}")
 
+    def given_out(self):
+        """Every event went to the webhooks that wanted it."""
+        wait_until(lambda: truth.value(self.server, "SELECT count(*) FROM event WHERE team_id = ? "
+                                       "AND is_new = 1", self.team.id) == 0, 10,
+                   "the events are given out")
+
     def job_done(self, job):
         return wait_until(lambda: (j := self.api.get(f"/v1/jobs/{job['id']}").json())["state"] in (
             "done", "dead") and j, 20, "the job is over")
@@ -375,8 +381,7 @@ def test_what_happened_while_it_was_disabled_is_recovered_once(hook):
     hook.api.post(f"{hook.path}/disable")
     for n in range(3):
         hook.ticket(f"missed {n}")
-    wait_until(lambda: truth.value(hook.server, "SELECT count(*) FROM event WHERE team_id = ? AND "
-                                   "is_new = 1", hook.team.id) == 0, 10, "the events are given out")
+    hook.given_out()
     assert_problem(hook.api.post(f"{hook.path}/recover", {"from": ago(minutes=5)}), 409)
     hook.api.post(f"{hook.path}/enable")
 
@@ -415,6 +420,7 @@ def test_more_events_than_a_page_are_sent_again(quick, receiver):
     hook = Hook(quick, receiver, events=["contact.created"])
     tickets = [{"title": f"number {n}"} for n in range(450)]
     assert hook.api.post("/v1/tickets/bulk", {"tickets": tickets}).status_code == 200
+    hook.given_out()
     hook.api.patch(hook.path, {"events": ["ticket.created"]})
 
     job = hook.post("replay", {"from": ago(minutes=5)})["job"]
@@ -424,6 +430,32 @@ def test_more_events_than_a_page_are_sent_again(quick, receiver):
                               "webhook_id = ? AND is_replay = 1", hook.id)
     assert rows == truth.value(quick, "SELECT count(*) FROM webhook_delivery WHERE webhook_id = ?",
                                hook.id) == 450
+
+
+def test_a_node_that_is_killed_in_a_replay_sends_nothing_twice(make_server, receiver):
+    server = make_server({"TESSERA_WEBHOOK_CALLS": "0", "TESSERA_JOB_LEASE_S": "2"})
+    try:
+        hook = Hook(server, receiver, events=["ticket.created"])
+        for n in range(4):
+            tickets = [{"title": f"number {n}-{i}"} for i in range(1000)]
+            assert hook.api.post("/v1/tickets/bulk", {"tickets": tickets}).status_code == 200
+
+        truth.execute(server, "UPDATE event SET is_new = 0")     # as if they had been given out
+
+        def sent():
+            return truth.value(server, "SELECT count(*) FROM webhook_delivery WHERE is_replay = 1")
+
+        job = hook.post("replay", {"from": ago(minutes=5)})["job"]
+        wait_until(sent, 10, "the first page is sent", interval_s=0.001)
+        server.kill9()
+        begun = sent()
+        server.start()
+        wait_until(lambda: state_of(server, job["id"]) == "done", 30, "the job is done")
+
+        assert 0 < begun < 4000 and sent() == 4000
+        assert truth.value(server, "SELECT count(DISTINCT event_id) FROM webhook_delivery") == 4000
+    finally:
+        server.close()
 
 
 def test_a_replay_of_a_disabled_or_deleted_webhook_is_dead_and_says_why(hook):

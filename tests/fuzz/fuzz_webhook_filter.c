@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ctx cx;
 
     ctx_init(&cx, (size_t)64 << 20);
-    json_t *event = json_read(&cx, STR(EVENT));
+    json_t *event = json_read(&cx, str_of(EVENT));
     if (webhook_filter_parse(&cx, text, &f)) {
         BUG_IF(!cx.err);
     } else {

@@ -14,7 +14,7 @@
 #include "connect/hook_key.h"
 #include "connect/webhook/event_example.h"
 #include "connect/webhook/webhook_admin.h"
-#include "connect/webhook/webhook_log.h"
+#include "connect/webhook/webhook_replay.h"
 #include "vault_store.h"
 
 static int setup(void **state)
@@ -185,6 +185,29 @@ UNIT_TEST(test_a_test_is_no_new_event_and_has_one_delivery)
     assert_fails(webhook_test(cx, db, &alice, w.id, STR_NONE, &d), ERR_NOT_FOUND);
 }
 
+UNIT_TEST(test_the_place_of_a_replay_is_kept_by_the_holder_of_its_lease_alone)
+{
+    struct replay_new in = { .from = clock_ms() - 60000 };
+    struct webhook w = made(cx, db, NULL);
+    const struct replay_ask ask = { w.id, &in, false };
+    struct job job;
+    struct rec_text payload;
+
+    REC_SET(&in, from);
+    assert_ok(replay_start(cx, db, &alice, &ask, &job));
+    job.team_id = w.team_id;
+    job.lease_token = STR("mine");
+    assert_fails(job_resume_at(cx, db, &job, STR("{}")), ERR_UNAVAILABLE); /* nobody runs it */
+    assert_ok(db_run(cx, db, "UPDATE job SET state = 'running', lease_token = 'others'", NO_ARGS));
+    assert_fails(job_resume_at(cx, db, &job, STR("{}")), ERR_UNAVAILABLE);
+    assert_ok(db_run(cx, db, "UPDATE job SET lease_token = 'mine'", NO_ARGS));
+    assert_ok(job_resume_at(cx, db, &job, STR("{\"count\":7}")));
+
+    assert_ok(db_one(cx, db, &rec_text, "SELECT payload AS s FROM job WHERE id = $1",
+                     ARGS(VT(job.id)), &payload));
+    assert_str(payload.s, "{\"count\":7}");
+}
+
 UNIT_TEST(test_the_least_id_of_a_time_is_not_behind_ids_made_then)
 {
     int64_t now = clock_ms();
@@ -209,6 +232,7 @@ int main(void)
         TW(test_what_a_person_disables_is_no_event),
         TW(test_every_type_has_an_example_that_is_json),
         TW(test_a_test_is_no_new_event_and_has_one_delivery),
+        TW(test_the_place_of_a_replay_is_kept_by_the_holder_of_its_lease_alone),
         TW(test_the_least_id_of_a_time_is_not_behind_ids_made_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

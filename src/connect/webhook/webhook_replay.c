@@ -141,6 +141,7 @@ static const struct rec rec_candidate =
     "EXISTS (SELECT 1 FROM webhook_delivery d WHERE d.team_id = $1 AND d.webhook_id = $2 AND "     \
     "d.event_id = event.id AND d.is_replay = " replay " AND d.state IN ('delivered', 'waiting', "  \
     "'sending'))"
+/* What is new is on its way by itself. */
 static const char SQL_PAGE[] =
     "SELECT id, type, subject_id, entity, CASE WHEN $3 = 1 THEN data END AS data, CASE WHEN "
     "$3 = 1 THEN previous END AS previous, seq, at_ms, (SELECT d.state FROM webhook_delivery d "
@@ -148,7 +149,7 @@ static const char SQL_PAGE[] =
     "state, CASE WHEN " SQL_THERE("0") " OR " SQL_THERE(
         "1") " THEN 1 ELSE 0 END AS is_there FROM "
              "event WHERE team_id = $1 AND id > $4 AND id < $5 AND at_ms >= $6 AND at_ms < $7 AND "
-             "webhook_id IS NULL ORDER BY id LIMIT CAST($8 AS INTEGER)";
+             "webhook_id IS NULL AND is_new = 0 ORDER BY id LIMIT CAST($8 AS INTEGER)";
 
 #define SLACK_MS 60000 /* event_read.h: of ids against times */
 
