@@ -9,6 +9,7 @@
 #include "../../core/event_read.h"
 #include "../../core/ticket.h"
 #include "../../core/token.h"
+#include "../integration.h"
 #include "webhook_send.h"
 
 #define EXAMPLE_MAX ((size_t)64 << 10)
@@ -20,8 +21,9 @@ static const struct {
     const char *noun;
     const struct rec *rec;
 } recs[] = {
-    { "ticket", &rec_ticket },       { "comment", &rec_comment }, { "contact", &rec_contact },
-    { "api_key", &rec_token_event }, { "webhook", &rec_webhook },
+    { "ticket", &rec_ticket },   { "comment", &rec_comment },
+    { "contact", &rec_contact }, { "api_key", &rec_token_event },
+    { "webhook", &rec_webhook }, { "integration", &rec_integration },
 };
 
 /* What is not the resource as the API shows it. */
@@ -51,6 +53,7 @@ static const struct {
     { EVENT_TICKET_ASSIGNED, "{\"assignee_id\":null}" },
     { EVENT_CONTACT_UPDATED, "{\"company\":\"Acme\"}" },
     { EVENT_CONTACT_MERGED, "{\"merged_from\":[\"" EXAMPLE_ENTITY "\"]}" },
+    { EVENT_INTEGRATION_UPDATED, "{\"name\":\"Repositories\"}" },
     { EVENT_API_KEY_UPDATED, "{\"rate_limit\":500}" },
     { EVENT_API_KEY_ENABLED, "{\"status\":\"disabled\"}" },
     { EVENT_API_KEY_DISABLED, "{\"status\":\"active\"}" },

@@ -30,10 +30,10 @@ static const struct field replay_fields[] = {
       "[\"failed\"]" },
 };
 const struct rec rec_replay_new =
-    REC("WebhookReplay", struct replay_new, replay_fields, "What is to be sent again.");
+    REC("WebhookReplayNew", struct replay_new, replay_fields, "What is to be sent again.");
 static const struct field recover_fields[] = { RANGE_ROWS };
 const struct rec rec_recover_new =
-    REC("WebhookRecover", struct replay_new, recover_fields, "The time to make good.");
+    REC("WebhookRecoverNew", struct replay_new, recover_fields, "The time to make good.");
 
 /* The payload of the job. */
 struct replay {
