@@ -5,6 +5,7 @@ import datetime
 import json
 import uuid
 
+from . import truth
 from .client import Api, contract_of
 from .jobs import add_job
 from .senders import mac
@@ -113,9 +114,15 @@ def old_secret(world):
 
 
 def delivery(world):
-    made = world.post(f"/v1/webhooks/{world.id_of('webhook_id')}/test", {})
-    world.ids["event_id"] = made["event_id"]
-    return made["id"]
+    """One that was tried and is over, so that it stays as it is."""
+    path = f"/v1/webhooks/{world.id_of('webhook_id')}"
+    made_one = world.post(path + "/test", {})
+    world.ids["event_id"] = made_one["event_id"]
+    wait_until(lambda: world.api.get(f"{path}/deliveries/{made_one['id']}").json()["attempt"], 10,
+               "the delivery is tried")
+    truth.execute(world.server, "UPDATE webhook_delivery SET state = 'failed', finished_ms = 1 "
+                                "WHERE id = ?", made_one["id"])
+    return made_one["id"]
 
 
 def event(world):
