@@ -255,17 +255,19 @@ void send_target_wipe(struct send_target *t)
         OPENSSL_cleanse((void *)(uintptr_t)t->headers[i].value.p, t->headers[i].value.n);
 }
 
-/* Its secrets and headers, opened. False: they do not open, which the operator has to mend. */
-static bool open_target(struct ctx *cx, struct db *db, struct send_target *to)
+/* Its secrets and headers, opened. *is_shut: they do not open, which the operator has to mend. */
+static enum err_code open_target(struct ctx *cx, struct db *db, struct send_target *to,
+                                 bool *is_shut)
 {
     enum err_code e = webhook_secrets(cx, db, &to->w, to->secrets, &to->n_secrets);
     if (!e)
         e = webhook_headers(cx, db, &to->w, to->headers, &to->n_headers);
-    if (!e && to->n_secrets)
-        return true;
+    *is_shut = e != ERR_UNAVAILABLE && (e || !to->n_secrets);
+    if (!*is_shut)
+        return e;
     log_error(NULL, "webhook.secrets_closed", KVS("webhook", to->w.id), KVS("why", cx->err_text));
     ctx_clear(cx);
-    return false;
+    return ERR_NONE;
 }
 
 /* Something due was left. The time of the next look is not moved on by looks before it, so that
@@ -315,6 +317,7 @@ static enum err_code look_at(struct ctx *cx, struct db *db, struct send_turn *t,
                              const struct lane *lane)
 {
     struct look l = { .t = t, .lane = lane, .gate = gate_find(t->gates, lane->webhook_id) };
+    bool is_shut = false;
     l.to = ARENA_NEW(&cx->arena, struct send_target);
     enum err_code e = db_one(cx, db, &rec_webhook_row,
                              "SELECT " WEBHOOK_COLUMNS " FROM webhook WHERE team_id = $1 AND "
@@ -326,9 +329,13 @@ static enum err_code look_at(struct ctx *cx, struct db *db, struct send_turn *t,
         e = end_some(cx, db, &l, "The webhook was deleted");
     else if (!str_eq(l.to->w.state, STR("enabled")))
         e = end_some(cx, db, &l, "The webhook is disabled");
-    else if (!open_target(cx, db, l.to))
-        return lane_shut(cx, db, &l);
     else
+        e = open_target(cx, db, l.to, &is_shut);
+    if (e)
+        return e;
+    if (is_shut)
+        return lane_shut(cx, db, &l);
+    if (l.to->n_secrets)
         e = claim_due(cx, db, &l);
     if (e)
         return e;
