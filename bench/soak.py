@@ -6,7 +6,9 @@
 On each database: requests made from /openapi.json, then threads that write, read, retry and
 misbehave, while the server is killed or stopped every half minute. After each restart every
 acknowledged write is looked up, the limits are held against the usage log and the database is
-checked; in between, memory and descriptors have to stay flat and no answer may be a 5xx. Everything
+checked; in between, memory and descriptors have to stay flat and no answer may be a 5xx. Then 500
+events a second go to webhooks for a minute while the server is killed at random: all of an
+acknowledged change arrives, in order where asked. Everything
 listens on 127.0.0.1; PostgreSQL is a temporary one. Exit status: 0 clean, 1 a violation, 2 could
 not run. The parts are in tests/soak.
 """
@@ -28,6 +30,7 @@ from harness import truth  # noqa: E402
 from harness.postgres import Cluster  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.wait import wait_until  # noqa: E402
+from hook_soak import ENV as HOOK_ENV, HookSoak  # noqa: E402
 from ledger import LIMIT, rollup_problems  # noqa: E402
 from schema_fuzz import SchemaFuzz  # noqa: E402
 from watch import Watch, problems as watch_problems  # noqa: E402
@@ -200,18 +203,24 @@ class Soak:
         self.server.stop()
 
 
-def soak_one(args, backend, seconds):
-    """(complaints, requests, restarts) of one database."""
+@contextlib.contextmanager
+def serving(backend, env):
+    """A server on a database of its own, not started; PostgreSQL is a temporary one."""
     with contextlib.ExitStack() as stack:
         database = None
         if backend == "postgres":
             cluster = Cluster()
             stack.callback(cluster.remove)
             database = cluster.create().new_database()
-        server = Server(backend, database, {"TESSERA_BAD_TOKEN_LIMIT": "0",
-                                            "TESSERA_LOG_LEVEL": "warn"})
-        server.env["TESSERA_ATTACHMENT_DIR"] = os.path.join(server.dir, "attachments")
+        server = Server(backend, database, env)
         stack.callback(server.close)
+        yield server
+
+
+def soak_one(args, backend, seconds):
+    """(complaints, requests, restarts) of one database."""
+    with serving(backend, {"TESSERA_BAD_TOKEN_LIMIT": "0", "TESSERA_LOG_LEVEL": "warn"}) as server:
+        server.env["TESSERA_ATTACHMENT_DIR"] = os.path.join(server.dir, "attachments")
         soak = Soak(args, server, seconds)
         try:
             soak.run()
@@ -223,11 +232,26 @@ def soak_one(args, backend, seconds):
         return (soak.stage.complaints, sum(w.requests for w in soak.workers), soak.restarts)
 
 
+def hooks_one(args, backend):
+    """How many complaints about webhooks on one database."""
+    with serving(backend, HOOK_ENV) as server:
+        server.cli("migrate")
+        server.start()
+        complaints, seen = HookSoak(server, args.hook_seconds, seed=args.seed).run()
+        truth.check_integrity(server)
+        print(f"{backend}: {seen['changes']} changes ({seen['rate']:.0f}/s), {seen['kills']} kills, "
+              f"{seen['arrived']} events arrived by {seen['requests']} requests", flush=True)
+        for text in complaints[:SHOWN_MAX]:
+            print(f"  VIOLATION: {text[:1500]}", flush=True)
+        return len(complaints)
+
+
 def parse():
     parser = argparse.ArgumentParser(description="A long run of mixed load with restarts.")
     parser.add_argument("--tessera", default=os.path.join(ROOT, "build", "tessera"))
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--threads", type=int, default=6)
+    parser.add_argument("--hook-seconds", type=int, default=60, help="of webhooks under kills")
     parser.add_argument("--only", choices=("sqlite", "postgres"))
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     return parser.parse_args()
@@ -245,6 +269,7 @@ def main():
     for backend in backends:
         try:
             complaints, asked, restarts = soak_one(args, backend, args.minutes * 60 / len(backends))
+            bad += hooks_one(args, backend) if args.hook_seconds else 0
         except (RuntimeError, OSError) as e:
             print(f"soak: {backend} could not run: {e}", file=sys.stderr)
             return 2
