@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 EVERYWHERE = ("src/",)
 ABOVE_STORE = ("src/core/", "src/connect/", "src/sync/", "src/api/")
 # What outlives every request and so has no arena, and one release handed to arena_defer.
-LONG_LIVED = ("src/connect/in/brake", "src/core/egress_log", "src/core/people/mailer",
+LONG_LIVED = ("src/connect/in/brake", "src/connect/webhook/send.c", "src/connect/webhook/send_call.c",
+              "src/core/egress_log", "src/core/people/mailer",
               "src/core/people/throttle", "src/core/token_dir", "src/core/token_face", "src/core/token_limit",
               "src/core/token_settle", "src/core/token_table", "src/core/usage",
               "src/api/openapi.c")

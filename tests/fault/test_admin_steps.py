@@ -94,7 +94,8 @@ class Scene(Stage):
 def scene(make_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("attachments")
     server = make_server({"TESSERA_ATTACHMENT_DIR": str(folder / "kept"),
-                          "TESSERA_TMP_DIR": str(folder), "TESSERA_JOB_WORKERS": "0"})
+                          "TESSERA_TMP_DIR": str(folder), "TESSERA_JOB_WORKERS": "0",
+                          "TESSERA_WEBHOOK_CALLS": "0"})
     try:
         yield Scene(server, str(folder / "kept"))
     finally:

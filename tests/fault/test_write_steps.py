@@ -61,7 +61,7 @@ IDEMPOTENT = PATHS[3]
 
 @pytest.fixture(scope="module")
 def stage(make_server):
-    made = Stage(make_server({"TESSERA_JOB_WORKERS": "0"}))
+    made = Stage(make_server({"TESSERA_JOB_WORKERS": "0", "TESSERA_WEBHOOK_CALLS": "0"}))
     yield made
     made.server.close()
 

@@ -4,7 +4,9 @@
 #include "send_inner.h"
 
 #define WINDOW_FIRST 4
-#define SHARE 4
+#define SHARE 4 /* of what is free: a quarter may be held by one webhook */
+#define RESERVE                                                                                    \
+    4 /* of all: a quarter is given only to webhooks that hold nothing, one place each */
 #define FNV_BASE UINT64_C(14695981039346656037) /* FNV-1a: ids are short and compared in full */
 #define FNV_PRIME UINT64_C(1099511628211)
 
@@ -67,7 +69,8 @@ int gate_room(const struct gates *g, const struct gate *gate, int taken, int64_t
 {
     int left = g->total - g->n - taken, mine = gate ? gate->n : 0;
     int window = gate ? gate->window : WINDOW_FIRST;
-    int share = left / SHARE > 1 ? left / SHARE : 1;
+    int spare = left - g->total / RESERVE;
+    int share = spare / SHARE > 1 ? spare / SHARE : 1;
     int most = window < share ? window : share;
     if (left <= 0 || most <= mine || (gate && gate->rest_ms > now_ms))
         return 0;

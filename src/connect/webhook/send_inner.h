@@ -79,7 +79,8 @@ int64_t send_wait_ms(int64_t attempt);
  * Two bounds together let one that hangs or is slow delay nobody else. A webhook's window begins
  * small, grows with each answer and halves with each call that gets none. And nobody holds more than
  * a quarter of what is free: the more others hold, the less one may add, so that something is always
- * left for who comes next (a dynamic threshold, as switches bound the queues of their ports). */
+ * left for who comes next (a dynamic threshold, as switches bound the queues of their ports); the
+ * last quarter of the places is only for webhooks that hold none. */
 
 #define GATES_MAX 1024
 #define GATE_WINDOW_MAX 64
