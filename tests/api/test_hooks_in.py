@@ -517,16 +517,17 @@ def test_an_address_that_sends_much_that_does_not_hold_is_429_there_alone(start_
     assert other.send().status_code == 200
 
 
-def test_refused_deliveries_write_nothing(team):
+def test_refused_deliveries_write_nothing(server):
+    team = Tenant(server)
     sender = Sender(team)
     bad = sender.delivery(secret="not the right secret")
-    before = truth.rows(team.server, "SELECT (SELECT count(*) FROM hook_seen), (SELECT count(*) FROM "
-                        "webhook_log), (SELECT count(*) FROM job), (SELECT count(*) FROM audit_log)")
+    written = ("SELECT (SELECT count(*) FROM hook_seen WHERE team_id = t.id), (SELECT count(*) FROM "
+               "webhook_log WHERE team_id = t.id), (SELECT count(*) FROM job WHERE team_id = t.id), "
+               "(SELECT count(*) FROM audit_log WHERE team_id = t.id) FROM team t WHERE id = ?")
+    before = truth.rows(team.server, written, team.id)
     for _ in range(20):
         assert sender.post(*bad).status_code == 401
-    assert truth.rows(team.server, "SELECT (SELECT count(*) FROM hook_seen), (SELECT count(*) FROM "
-                      "webhook_log), (SELECT count(*) FROM job), (SELECT count(*) FROM audit_log)") \
-        == before
+    assert truth.rows(team.server, written, team.id) == before
     told = [line for line in team.server.log_text().splitlines() if "hook.refused" in line
             and sender.id in line]
     assert 1 <= len(told) <= 6          # three a minute

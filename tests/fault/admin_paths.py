@@ -176,6 +176,16 @@ def schedule(w):
     return {"report": words["id"], "id": made_schedule["id"]}
 
 
+def integration(w):
+    return {"id": w.post("/v1/integrations", {"kind": "github", "name": "x"})["id"]}
+
+
+def secured_integration(w):
+    words = integration(w)
+    words["secret"] = w.post(f"/v1/integrations/{words['id']}/secrets", {})["id"]
+    return words
+
+
 # --- what it leaves ------------------------------------------------------------------------------
 
 # A change of a key is one that the servers are told of: the feed stands at the key's number.
@@ -260,6 +270,25 @@ CHANGES = [
     Change("project-delete", "DELETE", "/v1/projects/{id}", project, [
         "SELECT 1 - count(*) FROM project WHERE id = {id}",
     ], action="project.delete"),
+    Change("integration-create", "POST", "/v1/integrations", named, [
+        "SELECT count(*) FROM integration WHERE name = {name}",
+    ], body=lambda x: {"kind": "github", "name": x["name"]}, action="integration.create"),
+    Change("integration-patch", "PATCH", "/v1/integrations/{id}", integration, [
+        "SELECT count(*) FROM integration WHERE id = {id} AND name = 'other' AND version = 2",
+    ], body=lambda x: {"name": "other"}, action="integration.update", is_deep=True),
+    Change("integration-secret-add", "POST", "/v1/integrations/{id}/secrets", integration, [
+        "SELECT count(*) FROM integration_secret WHERE integration_id = {id}",
+        "SELECT count(*) FROM integration WHERE id = {id} AND version = 2",
+    ], body=lambda x: {}, action="integration.secret_add"),
+    Change("integration-secret-remove", "DELETE", "/v1/integrations/{id}/secrets/{secret}",
+           secured_integration, [
+               "SELECT 1 - count(*) FROM integration_secret WHERE integration_id = {id}",
+               "SELECT count(*) FROM integration WHERE id = {id} AND version = 3",
+           ], action="integration.secret_remove", is_deep=True),
+    Change("integration-delete", "DELETE", "/v1/integrations/{id}", secured_integration, [
+        "SELECT count(deleted_ms) FROM integration WHERE id = {id}",
+        "SELECT 1 - count(*) FROM integration_secret WHERE integration_id = {id}",
+    ], action="integration.delete"),
     Change("team-create", "POST", "/v1/teams", named, [
         "SELECT count(*) FROM team WHERE name = {name}",
         "SELECT count(*) FROM team_member x JOIN team t ON t.id = x.team_id WHERE t.name = {name}",
