@@ -193,7 +193,7 @@ def test_an_event_is_processed_and_told_once_when_its_node_is_killed_at_any_step
     server = make_server({"TESSERA_JOB_LEASE_S": str(LEASE_S), **FEW})
     scene, states, alive = Scene(server), set(), 0
     where = "webhook_log WHERE event_key = ? AND state = 'processed'"
-    told = "event WHERE type = 'integration.event_received' AND data LIKE '%' || ? || '%'"
+    told = "event WHERE type = 'integration.event_received' AND data LIKE '%%' || ? || '%%'"
     try:
         for nth in range(1, 200, 1 if is_long else 7 if kind == "db" else 2):
             key = f"killed-{kind}-{nth}-end"
