@@ -178,8 +178,8 @@ static enum err_code too_full(struct ctx *cx)
 enum err_code hook_meet(struct ctx *cx, struct db *db, const struct hook_desk *desk,
                         struct hook_in *in, struct hook_met *out)
 {
-    struct list rows;
-    struct keys k;
+    struct list rows = { NULL, 0 };
+    struct keys k = { .n = 0 };
     in->ask.now_ms = clock_ms();
     if (desk->brake && !brake_is_open(desk->brake, in->ip, in->id, in->ask.now_ms)) {
         cx->retry_after_s = 60;
