@@ -244,10 +244,10 @@ static enum err_code mark_unit(struct ctx *cx, struct db *db, void *arg)
     struct batch *b = arg;
     struct rec_num one;
     db_scope(db, b->team_id, STR(""));
-    enum err_code e = db_one(
-        cx, db, &rec_num,
-        "SELECT 1 AS n FROM webhook WHERE team_id = $1 AND deleted_ms IS NULL LIMIT 1",
-        ARGS(VT(b->team_id)), &one);
+    enum err_code e =
+        db_one(cx, db, &rec_num,
+               "SELECT 1 AS n FROM webhook WHERE team_id = $1 AND deleted_ms IS NULL LIMIT 1",
+               ARGS(VT(b->team_id)), &one);
     b->is_told = !e;
     e = e == ERR_NOT_FOUND ? ERR_NONE : e;
     for (size_t i = 0; i < b->rows.n && !e; i++)

@@ -26,7 +26,7 @@ static const struct field in_fields[] = {
       "[\"failed\"]" },
 };
 const struct rec rec_replay_in =
-    REC("WebhookReplay", struct replay_in, in_fields, "Which webhooks to process again.");
+    REC("IntegrationReplay", struct replay_in, in_fields, "Which webhooks to process again.");
 
 #define SQL_AGAIN                                                                                  \
     "UPDATE webhook_log SET state = 'received', attempts = 0, due_ms = 0, error = NULL, "          \
