@@ -76,6 +76,12 @@ enum err_code cmd_jobs_retry(struct cli *c);
 enum err_code cmd_jobs_cancel(struct cli *c);
 enum err_code cmd_jobs_pause(struct cli *c);
 enum err_code cmd_jobs_resume(struct cli *c);
+enum err_code cmd_integrations_list(struct cli *c);
+enum err_code cmd_integrations_show(struct cli *c);
+enum err_code cmd_integrations_log(struct cli *c);
+enum err_code cmd_integrations_enable(struct cli *c);
+enum err_code cmd_integrations_disable(struct cli *c);
+enum err_code cmd_integrations_replay(struct cli *c);
 enum err_code cmd_webhooks_list(struct cli *c);
 enum err_code cmd_webhooks_show(struct cli *c);
 enum err_code cmd_webhooks_test(struct cli *c);
@@ -108,6 +114,8 @@ enum err_code cmd_token_regenerate(struct cli *c);
 enum err_code cmd_token_delete(struct cli *c);
 
 extern const struct option_row options_jobs[], options_jobs_list[], options_jobs_kinds[];
+extern const struct option_row options_integrations[], options_integrations_list[],
+    options_integrations_log[], options_integrations_replay[];
 extern const struct option_row options_webhooks[], options_webhooks_list[], options_webhooks_test[],
     options_webhooks_replay[], options_webhooks_recover[];
 extern const struct option_row options_user_list[], options_user_role[];
