@@ -6,14 +6,17 @@ import datetime
 import json
 import time
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 from harness import truth
 from harness.client import Api, assert_problem
+from harness.hooks import new_webhook
 from harness.inbox import URL, Inbox, Loopback, parsed, settings
 from harness.jobs import run_now as job_now
 from harness.jobs import wait_rest
 from harness.people import Person, create_user, new_email
+from harness.receiver import Receiver
 from harness.server import Server
 from harness.tenants import Tenant
 from harness.wait import stays_true, wait_until
@@ -455,6 +458,21 @@ def test_a_webhook_is_told_once_where_the_file_is(tenant, api, inbox):
     assert [d["type"] for d in later["deliveries"]] == ["email", "webhook"]
 
 
+def test_a_receiver_gets_the_event_and_can_fetch_the_file(tenant, api):
+    with Receiver() as receiver:
+        target = new_webhook(tenant, receiver.url(), ["report.finished"])
+        path = schedule(api, deliveries=[{"type": "webhook", "webhook_id": target["id"]}])
+        run = over(api, start(api, path))
+
+        [got] = receiver.wait(1)
+
+    assert got.signed_by(target["secret"])
+    body = got.json
+    assert (body["type"], body["actor"]["kind"], body["data"]["id"]) == (
+        "report.finished", "server", run["id"])
+    assert api.get(urlsplit(body["data"]["file_url"]).path).content == b"priority,n\r\n"
+
+
 def test_who_subscribes_hears_of_runs_that_had_no_file(tenant, api):
     hook(tenant, ["*"])
     key = tenant.new_key(["reports:schedule", "tickets:read"])
@@ -662,3 +680,35 @@ def test_the_run_of_a_killed_node_goes_on_after_its_lease(make_server, post, inb
     finally:
         inbox.gate.set()
         server.close()
+
+
+@pytest.mark.only_backend("postgres")
+def test_the_run_of_a_killed_node_goes_on_at_another_one(make_server, post, inbox):
+    """They share no folder, so the file is made again there."""
+    env = {**settings(post[1]), "TESSERA_JOB_LEASE_S": "2"}
+    first = make_server(env)
+    second = Server("postgres", first.database, env=env)
+    with contextlib.closing(first), contextlib.closing(second):
+        try:
+            second.start()
+            team = Tenant(first)
+            inbox.gate.clear()
+            path = schedule(team.api, recipients=["a@acme.example"])
+            run = start(team.api, path)
+            job = wait_until(lambda: (r := get(team.api, run))["size"] and r["job_id"], 10,
+                             "the file is made")
+            node = truth.value(first, "SELECT node FROM job WHERE id = ?", job)
+            ends, goes_on = (first, second) if node.endswith(f":{first.proc.pid}") else (second, first)
+            export = get(team.api, run)["export_id"]
+            ends.kill9()
+            inbox.gate.set()
+            api = Api(goes_on, team.key["token"])
+
+            found = over(api, run)
+
+            assert states(found) == {"a@acme.example": "sent"} and found["export_id"] != export
+            assert api.get(f"/v1/exports/{found['export_id']}/file").content == b"priority,n\r\n"
+            assert truth.value(first, "SELECT attempt FROM job WHERE id = ?", job) == 2
+            assert 1 <= len(inbox.mails) <= 2
+        finally:
+            inbox.gate.set()
