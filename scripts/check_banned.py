@@ -34,6 +34,8 @@ RULES = [
     (r"(system|popen|tmpnam|mktemp)\s*\(", (), EVERYWHERE, "nothing: do without"),
     (r"(sqlite3|PQ)[_a-z]\w*\s*\(", ("src/store/",), EVERYWHERE, "store/db.h"),
     (r"\bMHD_\w+\s*\(", ("src/http/",), EVERYWHERE, "http/"),
+    (r"curl_(easy|multi)_\w+\s*\(", ("src/base/egress", "src/core/people/mailer.c"), EVERYWHERE,
+     "base/egress.h"),
     (r"typedef\s+struct\b", (), EVERYWHERE, "struct noun, spelled out"),
 ]
 MARKS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(?!\s*\(?#\d+)")

@@ -114,7 +114,8 @@ static struct call *call_new(struct egress *eg, const struct egress_ask *ask)
     for (int i = 0; i < EGRESS_LABELS; i++)
         c->ask.labels[i] = str_dup(&c->cx.arena, ask->labels[i]);
     c->method = ask->method;
-    c->has_body = ask->body.p || (ask->method[0] == 'P'); /* POST, PUT, PATCH tell a length of 0 */
+    /* POST, PUT, PATCH tell a length of 0 */
+    c->has_body = ask->body.p || ask->body_file || ask->method[0] == 'P';
     c->started_us = clock_mono_us();
     c->deadline_us = c->started_us + total_ms(ask) * 1000;
     buf_init(&c->head, &c->cx.arena, EGRESS_HEAD_MAX);

@@ -15,13 +15,14 @@
 
 #include "egress_dns.h"
 #include "egress_url.h"
+#include "spool.h"
 
 #define EGRESS_HEADERS_MAX 64
 #define EGRESS_HEAD_MAX ((size_t)32 << 10) /* bytes of the headers of an answer */
-#define EGRESS_BODY_MAX ((size_t)64 << 20) /* of a request or an answer */
+#define EGRESS_BODY_MAX ((size_t)64 << 20) /* of a request or an answer in memory */
 #define EGRESS_ANSWER_DEFAULT ((size_t)1 << 20)
 #define EGRESS_REDIRECTS_MAX 5
-#define EGRESS_TIME_MAX_MS ((int64_t)600000)
+#define EGRESS_TIME_MAX_MS ((int64_t)1800000)
 #define EGRESS_LABELS 4
 #define EGRESS_APART_MAX 40
 
@@ -62,12 +63,18 @@ struct egress_ask {
     const char *method; /* "POST"; static text */
     struct str url;
     const struct egress_header *headers;
-    size_t n_headers;   /* <= EGRESS_HEADERS_MAX; more than EGRESS_HEAD_MAX bytes are INVALID */
-    struct str body;    /* STR_NONE = none; <= EGRESS_BODY_MAX */
-    int redirects;      /* followed: 0 to EGRESS_REDIRECTS_MAX */
-    int64_t connect_ms; /* for each address; 0 = 5 s */
+    size_t n_headers; /* <= EGRESS_HEADERS_MAX; more than EGRESS_HEAD_MAX bytes are INVALID */
+    struct str body;  /* STR_NONE = none; <= EGRESS_BODY_MAX */
+    /* Too large for memory: files, read and written piece by piece on the egress thread. Both belong
+     * to the asker and must be there, untouched, until the call has ended. Slower than 1 KiB a second
+     * for 30 s, such a call ends with TIMEOUT. */
+    const struct spool *body_file; /* finished; instead of body */
+    struct spool *answer_file;     /* takes the body of a 2xx answer; worth nothing unless OK */
+    int64_t answer_file_max;       /* bytes of it; more is TOO_LARGE, also with is_cut */
+    int redirects;                 /* followed: 0 to EGRESS_REDIRECTS_MAX */
+    int64_t connect_ms;            /* for each address; 0 = 5 s */
     int64_t total_ms;  /* waiting in line and redirects included; 0 = 30 s; <= EGRESS_TIME_MAX_MS */
-    size_t answer_max; /* bytes of the body; 0 = EGRESS_ANSWER_DEFAULT; <= EGRESS_BODY_MAX */
+    size_t answer_max; /* bytes of answer.body; 0 = EGRESS_ANSWER_DEFAULT; <= EGRESS_BODY_MAX */
     bool is_cut;       /* a longer answer is cut there instead of TOO_LARGE */
     /* The address comes from the operator's own settings: the deny list does not apply. Never for
      * anything that a request brought. */

@@ -7,13 +7,16 @@
  * addresses check once more. Egress thread only. */
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "egress_inner.h"
 
 #define CONNECT_DEFAULT_MS 5000
 #define CONNECT_MIN_MS 250
-#define KEEP_S 60L /* a quiet connection is not used after this */
+#define KEEP_S 60L            /* a quiet connection is not used after this */
+#define SLOWEST_BYTES_S 1024L /* files: slower than this for SLOW_S ends the transfer */
+#define SLOW_S 30L
 
 /* ---- what libcurl calls ---- */
 
@@ -29,10 +32,28 @@ static size_t take_head(char *p, size_t size, size_t n, void *arg)
     return c->is_head_over ? 0 : line.n;
 }
 
+static bool is_for_file(const struct call *c)
+{
+    return c->ask.answer_file && easy_status(c) / 100 == 2;
+}
+
+static size_t take_file(struct call *c, const char *p, size_t len)
+{
+    c->is_body_over = (int64_t)len > c->ask.answer_file_max - c->filed;
+    if (c->is_body_over)
+        return 0;
+    c->is_file_bad = !spool_add(c->ask.answer_file, p, len);
+    c->filed += (int64_t)len;
+    c->got += (int64_t)len;
+    return c->is_file_bad ? 0 : len;
+}
+
 static size_t take_body(char *p, size_t size, size_t n, void *arg)
 {
     struct call *c = arg;
     size_t len = size * n, room = c->ask.answer_max - c->body.n;
+    if (is_for_file(c))
+        return take_file(c, p, len);
     buf_add(&c->body, p, len < room ? len : room);
     c->got += (int64_t)(len < room ? len : room);
     if (len <= room && !c->body.over)
@@ -40,6 +61,27 @@ static size_t take_body(char *p, size_t size, size_t n, void *arg)
     c->is_cut = c->ask.is_cut && !c->body.over;
     c->is_body_over = !c->is_cut;
     return 0;
+}
+
+static size_t give_file(char *to, size_t size, size_t n, void *arg)
+{
+    struct call *c = arg;
+    ssize_t some = pread(spool_fd(c->ask.body_file), to, size * n, c->body_at);
+    c->is_file_bad = some < 0;
+    if (some < 0)
+        return CURL_READFUNC_ABORT;
+    c->body_at += some;
+    return (size_t)some;
+}
+
+/* libcurl sends it anew when a kept connection turns out to be dead. */
+static int seek_file(void *arg, curl_off_t to, int origin)
+{
+    struct call *c = arg;
+    if (origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    c->body_at = to;
+    return CURL_SEEKFUNC_OK;
 }
 
 /* The socket is for the judged address or for the proxy. */
@@ -113,10 +155,22 @@ static void set_headers(struct call *c)
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->lines);
 }
 
+static void set_body_file(struct call *c)
+{
+    curl_easy_setopt(c->easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(c->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)spool_size(c->ask.body_file));
+    curl_easy_setopt(c->easy, CURLOPT_READFUNCTION, give_file);
+    curl_easy_setopt(c->easy, CURLOPT_READDATA, c);
+    curl_easy_setopt(c->easy, CURLOPT_SEEKFUNCTION, seek_file);
+    curl_easy_setopt(c->easy, CURLOPT_SEEKDATA, c);
+}
+
 static void set_method(struct call *c)
 {
     curl_easy_setopt(c->easy, CURLOPT_HTTPGET, 1L);
-    if (c->has_body) {
+    if (c->has_body && c->ask.body_file) {
+        set_body_file(c);
+    } else if (c->has_body) {
         curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->ask.body.n);
         curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, c->ask.body.p);
     }
@@ -171,7 +225,13 @@ static void set_limits(struct call *c, int64_t now_us)
     curl_easy_setopt(c->easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, KEEP_S);
-    if (!c->ask.is_cut && strcmp(c->method, "HEAD") != 0) /* its length is that of a GET */
+    if (c->ask.body_file || c->ask.answer_file) {
+        curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, SLOWEST_BYTES_S);
+        curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, SLOW_S);
+    }
+    /* Told beforehand: nothing of it is read. The length of a HEAD is that of a GET; with a file the
+     * status decides which of two limits it is (take_body). */
+    if (!c->ask.is_cut && !c->ask.answer_file && strcmp(c->method, "HEAD") != 0)
         curl_easy_setopt(c->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)c->ask.answer_max);
 }
 
@@ -191,8 +251,9 @@ bool easy_start(struct call *c, int64_t now_us)
 {
     c->easy = curl_easy_init();
     BUG_IF(!c->easy);
-    c->is_head_over = c->is_body_over = c->is_cut = c->is_wrong_address = false;
+    c->is_head_over = c->is_body_over = c->is_cut = c->is_wrong_address = c->is_file_bad = false;
     c->head_seen = 0;
+    c->body_at = 0;
     buf_reset(&c->head);
     buf_reset(&c->body);
     curl_easy_setopt(c->easy, CURLOPT_CURLU, c->url.handle);
@@ -254,6 +315,8 @@ enum egress_class easy_class(const struct call *c, CURLcode rc)
 {
     if (c->is_wrong_address)
         return EGRESS_DENIED;
+    if (c->is_file_bad) /* our disk, not the host's fault */
+        return EGRESS_STOPPED;
     if (c->is_cut)
         return EGRESS_OK;
     if (c->is_head_over || c->is_body_over)

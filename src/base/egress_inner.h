@@ -54,7 +54,8 @@ struct call {
     struct curl_slist *lines, *to;
     struct buf head, body;
     size_t head_seen;
-    bool is_head_over, is_body_over, is_cut, is_wrong_address;
+    int64_t body_at, filed; /* bytes of body_file read, of answer_file written */
+    bool is_head_over, is_body_over, is_cut, is_wrong_address, is_file_bad;
     int64_t sent, got; /* bytes of bodies, all hops */
 };
 

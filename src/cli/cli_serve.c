@@ -334,6 +334,7 @@ static enum err_code start_threads(struct serve *s)
     if (!e)
         e = exports_start(cx, s->exports);
     jwt_use_egress(s->jwt, s->egress);
+    blobs_use_egress(s->blobs, s->egress);
     if (!e)
         e = jwt_start(cx, s->jwt);
     if (!e)

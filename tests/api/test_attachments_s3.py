@@ -9,7 +9,7 @@ from harness import s3 as fake
 from harness.client import Api, assert_problem
 from harness.jobs import run_now
 from harness.truth import value
-from harness.wait import wait_until
+from harness.wait import SLOW, wait_until
 
 
 @pytest.fixture
@@ -34,6 +34,13 @@ def attach(api, body, ticket_id=None):
     ticket_id = ticket_id or api.create_v1()["id"]
     return api.request("POST", f"/v1/tickets/{ticket_id}/attachments", data=body,
                        headers={"Content-Type": "image/png"})
+
+
+def most_memory(server):
+    """The most that the server ever had resident, in bytes."""
+    with open(f"/proc/{server.proc.pid}/status", encoding="ascii") as f:
+        [line] = [line for line in f if line.startswith("VmHWM")]
+    return int(line.split()[1]) << 10
 
 
 def content(api, attachment):
@@ -112,6 +119,30 @@ def test_a_content_that_was_changed_in_the_store_is_not_given_out(files, s3):
         s3.objects[key] = b"as it is."
 
     assert_problem(content(files, made), 503, "unavailable")
+
+
+@pytest.mark.parametrize("kept", [b"as it was, and more", b"as it"])
+def test_a_content_of_another_length_is_not_given_out(files, s3, kept):
+    made = attach(files, b"as it was").json()
+    for key in s3.objects:
+        s3.objects[key] = kept
+
+    assert_problem(content(files, made), 503, "unavailable")
+
+
+@pytest.mark.only_backend("sqlite")
+def test_a_content_larger_than_a_call_may_hold_in_memory_goes_both_ways(start_server, s3):
+    server = start_server({**s3.env, "TESSERA_ATTACHMENT_MAX_MB": "80"})
+    api = Api(server, server.new_token()["token"], check=False)
+    body = os.urandom(1 << 20) * 70
+    before = most_memory(server)
+
+    made = attach(api, body).json()
+
+    assert content(api, made).content == body
+    assert [method for method, _ in s3.seen] == ["PUT", "GET"]
+    if SLOW == 1:                                      # sanitizers keep freed memory for a while
+        assert most_memory(server) - before < 30 << 20
 
 
 def test_a_content_that_the_store_lost_is_404(files, s3):

@@ -21,6 +21,7 @@ struct talk {
     int fd;
     char text[REQUEST_MAX + 1];
     size_t n, head;
+    size_t left; /* of a body that is not kept: still to come */
 };
 
 static void must(bool is_fine)
@@ -67,11 +68,16 @@ static bool answer(struct talk *t, int status, const char *more, const char *bod
     return puts_all(t, head) && (is_bare || put(t, body, n));
 }
 
-/* A whole request into t->text; false at the end of the connection. */
+static bool path_is(const char *path, const char *want)
+{
+    return !strncmp(path, want, strlen(want));
+}
+
+/* A whole request into t->text, of /count only the start; false at the end of the connection. */
 static bool read_request(struct talk *t)
 {
     size_t want = 0;
-    t->n = t->head = 0;
+    t->n = t->head = t->left = 0;
     while (!t->head || t->n < t->head + want) {
         ssize_t some = t->n < REQUEST_MAX && can(t, POLLIN)
                            ? recv(t->fd, t->text + t->n, REQUEST_MAX - t->n, MSG_DONTWAIT)
@@ -89,6 +95,10 @@ static bool read_request(struct talk *t)
             t->head = (size_t)(end - t->text) + 4;
             const char *length = strcasestr(t->text, "\r\nContent-Length: ");
             want = length && length < end ? (size_t)strtol(length + 18, NULL, 10) : 0;
+            if (path_is(strchr(t->text, ' ') + 1, "/count")) {
+                t->left = t->head + want - t->n;
+                return true;
+            }
         }
     }
     return true;
@@ -109,9 +119,48 @@ static void without_end(struct talk *t, const char *head, const char *piece, int
         poll(NULL, 0, pause_ms);
 }
 
-static bool path_is(const char *path, const char *want)
+unsigned char peer_byte(size_t i)
 {
-    return !strncmp(path, want, strlen(want));
+    return (unsigned char)(i * 31 + (i >> 8) * 7 + (i >> 16));
+}
+
+static size_t good_bytes(const char *p, size_t n, size_t at)
+{
+    size_t good = 0;
+    for (size_t i = 0; i < n; i++)
+        good += (unsigned char)p[i] == peer_byte(at + i);
+    return good;
+}
+
+static bool count_body(struct talk *t)
+{
+    char block[65536], text[32];
+    size_t at = t->n - t->head, good = good_bytes(t->text + t->head, at, 0);
+    while (t->left) {
+        ssize_t some = can(t, POLLIN) ? recv(t->fd, block, sizeof block, MSG_DONTWAIT) : -1;
+        if (some <= 0 || (size_t)some > t->left)
+            return false;
+        good += good_bytes(block, (size_t)some, at);
+        at += (size_t)some;
+        t->left -= (size_t)some;
+    }
+    snprintf(text, sizeof text, "%zu", good);
+    return answer(t, 200, "", text, strlen(text));
+}
+
+static bool send_bytes(struct talk *t, size_t n)
+{
+    char block[65536];
+    snprintf(block, sizeof block, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", n);
+    bool is_fine = puts_all(t, block);
+    for (size_t at = 0; is_fine && at < n;) {
+        size_t some = n - at < sizeof block ? n - at : sizeof block;
+        for (size_t i = 0; i < some; i++)
+            block[i] = (char)peer_byte(at + i);
+        is_fine = put(t, block, some);
+        at += some;
+    }
+    return is_fine;
 }
 
 static bool redirect(struct talk *t, int status, const char *to)
@@ -133,6 +182,10 @@ static bool behave(struct talk *t, const char *path)
         return redirect(t, 302, path + 4);
     if (path_is(path, "/keep/"))
         return redirect(t, 307, path + 6);
+    if (path_is(path, "/count"))
+        return count_body(t);
+    if (path_is(path, "/bytes/"))
+        return send_bytes(t, (size_t)strtol(path + 7, NULL, 10));
     if (path_is(path, "/loop"))
         return redirect(t, 302, "/loop");
     if (path_is(path, "/hang"))

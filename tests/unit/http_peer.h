@@ -7,6 +7,8 @@
  *   /endless       chunks without an end   /early    ends before its Content-Length
  *   /shut          ends without an answer  /heads    header lines without an end
  *   /fail          as /shut while `fails` is set, else /ok
+ *   /bytes/N       200, the first N bytes of peer_byte
+ *   /count         200, how many bytes the body had that were those of peer_byte, e.g. "1000"
  *
  * One thread accepts, each connection has its own; peer_stop ends them all. */
 #ifndef TESSERA_TESTS_HTTP_PEER_H
@@ -14,6 +16,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #define PEER_CONNECTIONS_MAX 256
 
@@ -27,5 +30,6 @@ struct peer {
 
 void peer_start(struct peer *p, const char *address); /* "127.0.0.1" or "::1" */
 void peer_stop(struct peer *p);
+unsigned char peer_byte(size_t i); /* what stands at place i of a long body */
 
 #endif

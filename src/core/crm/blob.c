@@ -39,6 +39,12 @@ enum err_code blobs_open(struct ctx *cx, const struct blobs_conf *conf, struct b
     return ERR_NONE;
 }
 
+void blobs_use_egress(struct blobs *b, struct egress *eg)
+{
+    if (b)
+        b->egress = eg;
+}
+
 enum err_code blob_put(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
                        const struct spool *content)
 {
@@ -48,7 +54,7 @@ enum err_code blob_put(struct ctx *cx, const struct blobs *b, const struct blob_
 enum err_code blob_get(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
                        int64_t size, struct spool **out)
 {
-    enum err_code e = b->backend->get(cx, b, id, out);
+    enum err_code e = b->backend->get(cx, b, id, size, out);
     if (e || spool_size(*out) == size)
         return e;
     log_error(NULL, "blob.wrong_size", KVS("sha256", id->sha256), KVI("size", spool_size(*out)));

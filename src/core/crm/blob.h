@@ -6,7 +6,7 @@
  * exist: a row in one of them is durable before the object is written, and an object is durable
  * when blob_put returns.
  *
- * Threads: any; struct blobs does not change after blobs_open. No call while a unit of work or a
+ * Threads: any; struct blobs does not change after blobs_use_egress. No call while a unit of work or a
  * lock is held: all of them do I/O. */
 #ifndef TESSERA_CORE_CRM_BLOB_H
 #define TESSERA_CORE_CRM_BLOB_H
@@ -14,6 +14,7 @@
 #include "../../base/spool.h"
 
 struct blobs;
+struct egress;
 struct store;
 
 struct blobs_conf {
@@ -27,6 +28,8 @@ struct blob_id {
 
 /* *out lives in cx; NULL when neither folder nor bucket is set. USAGE names the setting. */
 enum err_code blobs_open(struct ctx *cx, const struct blobs_conf *conf, struct blobs **out);
+/* How a bucket is reached; before the first blob_put, get, drop. NULL blobs, or a folder, are fine. */
+void blobs_use_egress(struct blobs *b, struct egress *eg);
 /* Durable when it returns. UNAVAILABLE when it cannot be stored. */
 enum err_code blob_put(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
                        const struct spool *content);

@@ -3,19 +3,24 @@
 #define TESSERA_CORE_CRM_BLOB_INNER_H
 
 #include "blob.h"
+#include "s3_sign.h"
 
 struct blob_backend {
     enum err_code (*put)(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
                          const struct spool *content);
+    /* `size`: what was put; from elsewhere more than that is not read. */
     enum err_code (*get)(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
-                         struct spool **out);
+                         int64_t size, struct spool **out);
     enum err_code (*drop)(struct ctx *cx, const struct blobs *b, const struct blob_id *id);
 };
 struct blobs { /* lives in the arena of blobs_open */
     const struct blob_backend *backend;
     struct str dir, tmp_dir;
-    struct str base; /* S3: endpoint/bucket */
-    const char *credentials, *signing, *protocols;
+    /* S3 */
+    struct egress *egress; /* of blobs_use_egress */
+    struct str base, host; /* https://host, host; with the port unless it is the scheme's own */
+    struct str bucket;
+    struct s3_key key;
 };
 extern const struct blob_backend blob_disk, blob_s3;
 

@@ -7,6 +7,7 @@ wrongly is refused. Path-style addresses, PUT, GET and DELETE of objects, nothin
 
 import hashlib
 import hmac
+import socket
 import threading
 import urllib.parse
 from datetime import datetime, timedelta, timezone
@@ -73,6 +74,11 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
+    def setup(self):
+        super().setup()
+        with self.server.owner.lock:
+            self.server.owner.connections.append(self.connection)
+
     def answer(self, status, body=b"", **headers):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -132,6 +138,7 @@ class S3:
     def __init__(self):
         self.lock = threading.Lock()
         self.objects, self.seen, self.refused, self.failures = {}, [], [], []
+        self.connections = []                  # all that were ever opened
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.http.owner = self
@@ -150,6 +157,13 @@ class S3:
                 "TESSERA_S3_SECRET_KEY": SECRET_KEY}
 
     def close(self):
+        """Gone, with the connections that a client keeps."""
         self.http.shutdown()
+        with self.lock:
+            for connection in self.connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass                       # closed already
         self.thread.join(5)
         self.http.server_close()
