@@ -13,10 +13,9 @@
 
 /* Looked for in the key in lower case without '_', '-', '.' and blanks. */
 static const char *const sensitive[] = {
-    "password",      "passwd", "passphrase", "secret",     "token",
-    "authorization", "apikey", "accesskey",  "privatekey", "credential",
-    "cookie",        "bearer", "sessionid",  "signature",  "pwd",
-    "headers", /* of a webhook: their values are mostly credentials */
+    "password",  "passwd",    "passphrase", "secret",     "token",  "authorization",
+    "apikey",    "accesskey", "privatekey", "credential", "cookie", "bearer",
+    "sessionid", "signature", "pwd",        "headers", /* of a webhook: their values are mostly credentials */
 };
 
 bool usage_is_sensitive(const char *key)

@@ -242,8 +242,7 @@ static enum err_code pg_begin(struct ctx *cx, struct db *db, bool is_write)
     /* A reader sees one state of the database throughout. */
     const char *sql = is_write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     pg->n_begins++;
-    if (!pg_send_control(pg, sql) ||
-        (plans_are_old(pg) && !pg_send_control(pg, "DISCARD PLANS")))
+    if (!pg_send_control(pg, sql) || (plans_are_old(pg) && !pg_send_control(pg, "DISCARD PLANS")))
         return pg_fail(cx, ERR_UNAVAILABLE);
     db->is_refused = false;
     pg->in_tx = true;

@@ -65,7 +65,8 @@ void job_progress(struct job_run *r, int64_t percent, struct str note);
 /* In a unit of a run: what the job is asked to do from here on, should another run take it over; JSON
  * of at most JOB_PAYLOAD_MAX bytes. With it a unit counts once, however often the run is begun anew.
  * UNAVAILABLE when the lease is another's by now: the unit must fail. */
-enum err_code job_resume_at(struct ctx *cx, struct db *db, const struct job *job, struct str payload);
+enum err_code job_resume_at(struct ctx *cx, struct db *db, const struct job *job,
+                            struct str payload);
 
 /* How long to wait before the next attempt, when `attempt` (from 1) has failed. retry_after_ms > 0
  * wins, and then k is not looked at. Rolls the dice of crypt.h for the jitter. */
