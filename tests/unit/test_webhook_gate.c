@@ -47,6 +47,7 @@ static void test_a_window_grows_with_answers_and_halves_without(void **state)
 {
     struct gates *g = *state;
     struct gate *gate = gate_n(g, 1);
+    g->total = 400;
     assert_int_equal(gate_room(g, NULL, 0, NOW_MS), 4);
     assert_int_equal(gate_room(g, gate, 0, NOW_MS), 4);
     end(g, gate, 200, EGRESS_OK);
