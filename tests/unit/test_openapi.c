@@ -236,7 +236,7 @@ static void check_body(const struct route *r, json_t *op)
     json_t *schema = json_object_get(op, "requestBody");
 
     assert_int_equal(schema != NULL,
-                     r->body != NULL || (r->flags & (ROUTE_ARRAY_BODY | ROUTE_UPLOAD)));
+                     r->body != NULL || (r->flags & (ROUTE_ARRAY_BODY | ROUTE_UPLOAD | ROUTE_RAW)));
     if (!r->body)
         return;
     struct str ref = str_printf(&cx.arena, "#/components/schemas/%s", r->body->name);
