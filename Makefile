@@ -5,6 +5,7 @@
 #   make test     what everyone runs: unit tests, then the API tests on both databases
 #   make check    the deep run: sanitizers, faults, fuzzing, lints, generated files
 #   make bench    compare with the peers; writes bench/results/ (BENCH_ARGS=--quick: a short look)
+#   make bench-webhooks   webhooks out at 1,000 events a second for five minutes; webhooks in against a peer
 #   make docs     write the generated pages under docs/ anew
 
 BUILD    ?= build
@@ -16,7 +17,7 @@ BENCH_ARGS ?=
 SOAK_ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench soak lint fmt docs setup install clean
+.PHONY: help run build test check bench bench-webhooks soak lint fmt docs setup install clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +45,13 @@ check: build
 bench: build
 	@scripts/setup.sh test bench
 	@/usr/bin/python3 bench/run.py --tessera $(BUILD)/tessera $(BENCH_ARGS)
+
+bench-webhooks: build
+	@scripts/setup.sh test bench
+	@status=0; \
+	/usr/bin/python3 bench/webhooks_out.py --tessera $(BUILD)/tessera $(BENCH_ARGS) || status=1; \
+	/usr/bin/python3 bench/hooks_in.py --tessera $(BUILD)/tessera || status=1; \
+	exit $$status
 
 soak: build
 	@scripts/setup.sh test bench
