@@ -440,7 +440,7 @@ enum err_code run_mails_left(struct ctx *cx, struct db *db, struct str team_id, 
     struct rec_num n;
     enum err_code e = db_one(cx, db, &rec_num,
                              "SELECT COUNT(*) AS n FROM report_delivery WHERE team_id = $1 AND "
-                             "sent_ms > $2",
+                             "sent_ms > $2 AND type = 'email'",
                              ARGS(VT(team_id), VI(clock_ms() - DAY_MS)), &n);
     *out = n.n < RUN_MAILS_A_DAY ? RUN_MAILS_A_DAY - n.n : 0;
     return e;
