@@ -18,7 +18,7 @@ BUILD='gcc libc6-dev pkg-config meson ninja-build python3 libmicrohttpd-dev libg
        librhonabwy-dev libcurl4-openssl-dev libmaxminddb-dev libxlsxwriter-dev libicu-dev'
 TEST='libcmocka-dev python3-pytest python3-pytest-xdist python3-requests python3-jsonschema
       python3-psycopg2 postgresql sqlite3 curl openssl nodejs python3-jwt python3-openpyxl
-      python3-pyotp python3-aiosmtpd'
+      python3-pyotp python3-aiosmtpd python3-h2'
 CHECK='clang clang-format clang-tidy libclang-rt-14-dev git'
 BENCH='wrk nginx-light postgresql libsqlite3-dev build-essential'
 

@@ -103,6 +103,7 @@ static int before_request(void *arg, char *peer, char *own, int peer_port, int o
     struct call *c = arg;
     struct ip ip;
     (void)own, (void)peer_port, (void)own_port;
+    c->is_sent = true;
     if (!c->is_direct ||
         (ip_parse(str_of(peer), &ip) && memcmp(ip.b, c->ips.v[c->at].b, sizeof ip.b) == 0))
         return CURL_PREREQFUNC_OK;
@@ -252,6 +253,7 @@ bool easy_start(struct call *c, int64_t now_us)
     c->easy = curl_easy_init();
     BUG_IF(!c->easy);
     c->is_head_over = c->is_body_over = c->is_cut = c->is_wrong_address = c->is_file_bad = false;
+    c->is_sent = false;
     c->head_seen = 0;
     c->body_at = 0;
     buf_reset(&c->head);
@@ -295,11 +297,12 @@ int easy_status(const struct call *c)
     return (int)status;
 }
 
+/* The time to connect stays 0 for a further stream of an HTTP/2 connection. */
 static bool is_connected(const struct call *c)
 {
     curl_off_t us = 0;
     curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &us);
-    return us > 0;
+    return c->is_sent || us > 0;
 }
 
 static enum egress_class refused_by_proxy(const struct call *c, enum egress_class otherwise)

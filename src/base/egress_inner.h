@@ -56,6 +56,7 @@ struct call {
     size_t head_seen;
     int64_t body_at, filed; /* bytes of body_file read, of answer_file written */
     bool is_head_over, is_body_over, is_cut, is_wrong_address, is_file_bad;
+    bool is_sent;      /* or about to be: there is a connection */
     int64_t sent, got; /* bytes of bodies, all hops */
 };
 
