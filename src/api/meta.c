@@ -108,6 +108,7 @@ static enum err_code openapi(struct ctx *cx, struct req *rq, struct db *db, stru
 {
     (void)cx, (void)db;
     rp->file = rq->app->openapi;
+    rp->encoding = "gzip";
     return ERR_NONE;
 }
 

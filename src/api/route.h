@@ -51,7 +51,7 @@ struct app { /* what lives as long as the server; read-only after start */
     const struct hook_work *hook_work;
     const struct conf *conf;          /* settings: api/settings.h */
     void (*metrics)(struct buf *out); /* the server's own part of /metrics */
-    struct str openapi;               /* /openapi.json */
+    struct str openapi;               /* /openapi.json, packed with gzip */
     int64_t started_ms;
 };
 

@@ -12,6 +12,7 @@
 #include "../core/token.h"
 #include "../core/usage.h"
 #include "../core/vault/vault.h"
+#include "../http/gzip.h"
 
 const struct option_row options_none[] = { { 0 } };
 const struct option_row options_json[] = { { "json", true, "print JSON" }, { 0 } };
@@ -142,6 +143,19 @@ enum err_code cmd_backup(struct cli *c)
     if (!e)
         printf("backup written to " STR_FMT "\n", STR_ARG(c->words[0]));
     return e;
+}
+
+enum err_code openapi_packed(struct ctx *cx, struct str *out)
+{
+    struct ctx own;
+    struct buf text;
+    ctx_init(&own, 4 * OPENAPI_MAX);
+    buf_init(&text, &own.arena, OPENAPI_MAX);
+    *out = STR_NONE;
+    if (!openapi_print(&own, &text))
+        *out = str_dup(&cx->arena, gzip_text(&own.arena, buf_view(&text)));
+    ctx_done(&own);
+    return out->p ? ERR_NONE : fail(cx, UNAVAILABLE, "no memory for the API description");
 }
 
 enum err_code cmd_openapi(struct cli *c)

@@ -113,6 +113,9 @@ enum err_code cmd_token_disable(struct cli *c);
 enum err_code cmd_token_regenerate(struct cli *c);
 enum err_code cmd_token_delete(struct cli *c);
 
+/* The API description packed with gzip: a megabyte that is asked for now and then. Lives in cx. */
+enum err_code openapi_packed(struct ctx *cx, struct str *out);
+
 extern const struct option_row options_jobs[], options_jobs_list[], options_jobs_kinds[];
 extern const struct option_row options_integrations[], options_integrations_list[],
     options_integrations_log[], options_integrations_replay[];

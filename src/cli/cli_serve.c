@@ -10,13 +10,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "../api/openapi.h"
 #include "../base/clock.h"
 #include "../base/crypt.h"
 #include "../base/log.h"
-#include "../connect/webhook/webhook_engine.h"
 #include "../connect/in/process.h"
 #include "../connect/in/receive.h"
+#include "../connect/webhook/webhook_engine.h"
 #include "../core/audit.h"
 #include "../core/crm/blob.h"
 #include "../core/egress_log.h"
@@ -346,12 +345,9 @@ static enum err_code start_http(struct serve *s)
 {
     struct ctx *cx = s->c->cx;
     const struct conf *conf = &s->c->conf;
-    struct buf api;
-    buf_init(&api, &cx->arena, OPENAPI_MAX);
-    enum err_code e = openapi_print(cx, &api);
+    enum err_code e = openapi_packed(cx, &s->app.openapi);
     if (e)
         return e;
-    s->app.openapi = buf_view(&api);
     if (vault_is_ready()) {
         crypt_derive(vault_mac_key(VAULT_WEB), "tessera list cursors", s->app.cursor_key.b);
     } else {

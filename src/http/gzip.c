@@ -1,6 +1,7 @@
 /* Content coding of answers: gzip when the client asks for it and the body is worth it; embedded
  * files are stored packed and unpacked for the few clients that do not ask. zlib underneath; memory
  * of the exchange. */
+#include "gzip.h"
 #include "exchange.h"
 
 #include <string.h>
@@ -25,21 +26,27 @@ static bool gzip_is_accepted(struct str accept)
     return false;
 }
 
-static bool pack(struct exchange *x, struct str in, struct buf *out)
+static bool pack(struct arena *a, int level, struct str in, struct buf *out)
 {
     z_stream z = { 0 };
-    if (deflateInit2(&z, LEVEL, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    if (deflateInit2(&z, level, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return false;
     size_t max = deflateBound(&z, in.n);
-    char *p = arena_alloc(&x->cx.arena, max);
+    char *p = arena_alloc(a, max);
     z.next_in = (Bytef *)(uintptr_t)in.p;
     z.avail_in = (uInt)in.n;
     z.next_out = (Bytef *)p;
     z.avail_out = (uInt)max;
     int rc = deflate(&z, Z_FINISH);
-    *out = (struct buf){ .arena = &x->cx.arena, .p = p, .n = z.total_out, .cap = max, .max = max };
+    *out = (struct buf){ .arena = a, .p = p, .n = z.total_out, .cap = max, .max = max };
     deflateEnd(&z);
     return rc == Z_STREAM_END;
+}
+
+struct str gzip_text(struct arena *a, struct str text)
+{
+    struct buf out;
+    return pack(a, Z_BEST_COMPRESSION, text, &out) ? buf_view(&out) : STR_NONE;
 }
 
 static bool unpack(struct exchange *x, struct str in, struct buf *out)
@@ -69,7 +76,7 @@ void gzip_apply(struct exchange *x)
     struct buf out;
     if (is_packed == is_accepted || body.n < (is_packed ? 1 : WORTH_IT))
         return;
-    if (is_packed ? !unpack(x, body, &out) : !pack(x, body, &out))
+    if (is_packed ? !unpack(x, body, &out) : !pack(&x->cx.arena, LEVEL, body, &out))
         return;
     rp->body = out;
     rp->file = STR_NONE;
