@@ -29,13 +29,20 @@ struct h2 { /* h2_peer.py */
 };
 static struct h2 peer;
 
+static int number(struct str s)
+{
+    int64_t n = 0;
+    assert_true(str_to_i64(s, &n));
+    return (int)n;
+}
+
 /* Its port and certificate; `egress` trusts it and finds it under every name. */
 static int setup(void **state)
 {
     char program[] = "/usr/bin/python3", script[] = "tests/unit/h2_peer.py";
     char *argv[] = { program, script, NULL };
     int to[2], from[2];
-    char cert[4096];
+    char line[4096];
     posix_spawn_file_actions_t fa;
     egress_fix_setup(state);
     assert_int_equal(pipe(to) | pipe(from), 0);
@@ -49,11 +56,13 @@ static int setup(void **state)
     close(from[1]);
     peer.in = to[1];
     FILE *said = fdopen(from[0], "r");
-    assert_int_equal(fscanf(said, "%d %4095s", &peer.port, cert), 2);
+    assert_non_null(fgets(line, sizeof line, said)); /* "PORT CERTIFICATE_FILE\n" */
     fclose(said);
+    struct str cert = str_trim(str_of(line));
+    peer.port = number(str_cut(&cert, ' '));
     struct egress_fix *f = *state;
     eg_open(f, (struct egress_conf){ .allow = STR("127.0.0.0/8"),
-                                     .ca_file = str_of(cert),
+                                     .ca_file = cert,
                                      .rest_ms = REST_MS,
                                      .host_running_max = PLACES });
     eg_answers(f, "127.0.0.1");
@@ -108,8 +117,11 @@ static void stats(struct egress_fix *f, int *connections, int *most)
 {
     struct egress_answer a = get(f, "/stats");
     assert_int_equal(a.class, EGRESS_OK);
-    assert_int_equal(
-        sscanf(str_cstr(&f->cx.arena, a.body), "connections=%d most=%d", connections, most), 2);
+    struct str most_text = a.body, connections_text = str_cut(&most_text, ' ');
+    str_cut(&connections_text, '=');
+    str_cut(&most_text, '=');
+    *connections = number(connections_text);
+    *most = number(most_text);
 }
 
 static void test_a_host_that_speaks_http2_is_called_so(void **state)

@@ -93,35 +93,36 @@ enum err_code blob_s3_setup(struct ctx *cx, const struct blobs_conf *conf, struc
 
 /* ---- one call ---- */
 
-/* The status, or 0 when there was no answer. `ask` holds the method and what goes in and out. */
+/* The status, or 0 when there was no answer. `what` holds the method and the files. */
 static int perform(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
-                   struct egress_ask *ask)
+                   const struct egress_ask *what)
 {
+    struct egress_ask ask = *what;
     struct arena *a = &cx->arena;
     struct str name = blob_path(a, id);
     struct str path = str_printf(a, "/" STR_FMT "/" STR_FMT, STR_ARG(b->bucket), STR_ARG(name));
-    const struct s3_request rq = { .method = ask->method,
+    const struct s3_request rq = { .method = ask.method,
                                    .host = b->host,
                                    .path = path,
-                                   .sha256 = ask->body_file ? id->sha256 : STR(EMPTY_SHA256),
+                                   .sha256 = ask.body_file ? id->sha256 : STR(EMPTY_SHA256),
                                    .at_ms = clock_ms() };
     struct egress_header headers[S3_SIGN_HEADERS];
     struct egress_answer out;
     BUG_IF(!b->egress);
     s3_sign(a, &b->key, &rq, headers);
-    ask->url = str_printf(a, STR_FMT STR_FMT, STR_ARG(b->base), STR_ARG(path));
-    ask->headers = headers;
-    ask->n_headers = S3_SIGN_HEADERS;
-    ask->connect_ms = CONNECT_MS;
-    ask->total_ms = ask->body_file || ask->answer_file ? TRANSFER_MS : DELETE_MS;
-    ask->answer_max = WORDS_MAX;
-    ask->is_cut = true;
-    ask->is_operators = true;
-    if (egress_call(cx, b->egress, ask, &out))
+    ask.url = str_printf(a, STR_FMT STR_FMT, STR_ARG(b->base), STR_ARG(path));
+    ask.headers = headers;
+    ask.n_headers = S3_SIGN_HEADERS;
+    ask.connect_ms = CONNECT_MS;
+    ask.total_ms = ask.body_file || ask.answer_file ? TRANSFER_MS : DELETE_MS;
+    ask.answer_max = WORDS_MAX;
+    ask.is_cut = true;
+    ask.is_operators = true;
+    if (egress_call(cx, b->egress, &ask, &out))
         ctx_clear(cx);
     int status = out.class == EGRESS_OK ? out.status : 0;
     if (status / 100 != 2)
-        log_error(NULL, "blob.s3_failed", KVC("method", ask->method), KVI("status", status),
+        log_error(NULL, "blob.s3_failed", KVC("method", ask.method), KVI("status", status),
                   KVC("why", egress_class_word(out.class)), KVS("words", out.body));
     return status;
 }
@@ -129,7 +130,7 @@ static int perform(struct ctx *cx, const struct blobs *b, const struct blob_id *
 static enum err_code s3_put(struct ctx *cx, const struct blobs *b, const struct blob_id *id,
                             const struct spool *content)
 {
-    struct egress_ask ask = { .method = "PUT", .body_file = content };
+    const struct egress_ask ask = { .method = "PUT", .body_file = content };
     return perform(cx, b, id, &ask) / 100 == 2 ? ERR_NONE : ctx_fail_plain(cx, ERR_UNAVAILABLE);
 }
 
@@ -154,7 +155,7 @@ static enum err_code s3_get(struct ctx *cx, const struct blobs *b, const struct 
     enum err_code e = spool_open(cx, b->tmp_dir, &s);
     if (e)
         return e;
-    struct egress_ask ask = { .method = "GET", .answer_file = s, .answer_file_max = size };
+    const struct egress_ask ask = { .method = "GET", .answer_file = s, .answer_file_max = size };
     int status = perform(cx, b, id, &ask);
     if (status == 200)
         e = check(cx, id, s);
@@ -171,7 +172,7 @@ static enum err_code s3_get(struct ctx *cx, const struct blobs *b, const struct 
 
 static enum err_code s3_drop(struct ctx *cx, const struct blobs *b, const struct blob_id *id)
 {
-    struct egress_ask ask = { .method = "DELETE" };
+    const struct egress_ask ask = { .method = "DELETE" };
     int status = perform(cx, b, id, &ask);
     return status / 100 == 2 || status == 404 ? ERR_NONE : ctx_fail_plain(cx, ERR_UNAVAILABLE);
 }
