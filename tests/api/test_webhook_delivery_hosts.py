@@ -11,7 +11,7 @@ from harness.hooks import (attempts, deliveries, new_ticket, new_tickets, new_we
 from harness.receiver import Nasty, Receiver
 from harness.server import Server
 from harness.tenants import Tenant
-from harness.wait import wait_until
+from harness.wait import SLOW, wait_until
 
 HOSTILE = ["hangs", "drips", "floods", "closes", "tls"]
 OUTCOMES = {"hangs": "timeout", "drips": "timeout", "floods": "ok", "closes": "broken", "tls": "tls"}
@@ -57,7 +57,7 @@ def test_a_hostile_host_delays_nobody_else(make_server, receiver, kind):
         assert outcome == OUTCOMES[kind]
         assert len(body or "") <= 20000
         assert (row["state"] == "delivered") == (kind == "floods")
-        assert resident_mb(server) - before < 40
+        assert SLOW > 1 or resident_mb(server) - before < 40, "sanitizers keep what is freed"
         for hook in (good, own):
             assert {r["state"] for r in wait_over(server, hook)} == {"delivered"}
 

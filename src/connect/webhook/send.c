@@ -256,9 +256,10 @@ static bool is_stopping(struct webhooks *w, bool *is_woken)
 static void rest(struct webhooks *w, bool is_over)
 {
     int64_t until = is_over ? clock_mono_us() + AGAIN_US : w->look_us;
-    int64_t due_us = clock_mono_us() + (w->next_ms - clock_ms()) * 1000;
-    if (!is_over && w->next_ms >= 0 && w->next_ms < clock_ms() + LOOK_US / 1000 && due_us < until)
-        until = due_us;
+    int64_t now_ms = clock_ms();
+    bool is_soon = !is_over && w->next_ms >= 0 && w->next_ms < now_ms + LOOK_US / 1000;
+    int64_t due_us = is_soon ? clock_mono_us() + (w->next_ms - now_ms) * 1000 : until;
+    until = due_us < until ? due_us : until;
     if (w->again_us > clock_mono_us())
         until = w->again_us;
     struct timespec at = { .tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000 };
