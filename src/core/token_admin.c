@@ -145,6 +145,7 @@ static enum err_code tell(struct ctx *cx, struct db *db, const struct caller *wh
                           const struct token *after)
 {
     const struct token *now = after ? after : before;
+    BUG_IF(!now);
     struct event_new ev = { deed->event, now->id, .rec = &rec_token_event, .obj = now };
     enum err_code e =
         audit_write(cx, db, who,

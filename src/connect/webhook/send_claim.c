@@ -375,7 +375,7 @@ static enum err_code look_due(struct ctx *cx, struct db *db, struct send_turn *t
 
 enum err_code send_turn(struct ctx *cx, struct db *db, struct send_turn *t)
 {
-    struct rec_num next;
+    struct rec_num next = { .n = -1 };
     enum err_code e = ERR_NONE;
     t->n = t->n_full = t->n_events = 0;
     t->bytes = 0;
