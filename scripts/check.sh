@@ -74,7 +74,7 @@ suite "API tests under ASan and UBSan on SQLite" \
 suite "API tests under ASan and UBSan on PostgreSQL" asan_postgres
 step "build: clang, TSan" build_with build-tsan thread
 suite "thread tests under TSan" unit_in build-tsan tsan --suite thread
-suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 900 -n 2
+suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 1800 -n 2
 step "build: fuzz targets" build_with build-fuzz address,undefined -Dfuzz=true -Dtests=false
 step "fuzzing, $FUZZ_SECONDS s a target" fuzz
 

@@ -47,7 +47,7 @@ def test_postgres_restarted_under_load_loses_nothing(own_server, own_cluster, mo
 
     assert not load.odd
     assert set(load.acked) <= truth.ticket_ids(own_server)
-    assert own_server.probe("/readyz") == 200
+    wait_until(lambda: own_server.probe("/readyz") == 200, 5, "reads are served again too")
     truth.check_integrity(own_server)
 
 
