@@ -108,6 +108,14 @@ bool pg_ask(struct pg *pg)
     return push(pg);
 }
 
+/* A failure without an SQLSTATE is libpq's own: it could not store an answer for want of memory, and
+ * results may be missing from then on. */
+static bool is_libpqs(const PGresult *res)
+{
+    return res && PQresultStatus(res) == PGRES_FATAL_ERROR &&
+           !PQresultErrorField(res, PG_DIAG_SQLSTATE);
+}
+
 bool pg_result(struct pg *pg, PGresult **res)
 {
     int64_t deadline_us = clock_mono_us() + PG_WAIT_US;
@@ -121,7 +129,7 @@ bool pg_result(struct pg *pg, PGresult **res)
             return false;
     }
     *res = PQgetResult(pg->conn);
-    if (PQstatus(pg->conn) == CONNECTION_OK)
+    if (PQstatus(pg->conn) == CONNECTION_OK && !is_libpqs(*res))
         return true;
     PQclear(*res);
     *res = NULL;

@@ -5,8 +5,7 @@ TESSERA_FAULT counts the points that the process passes from its start on. A wal
 lets it be sent, for each count, until one passes with the fault not having fired. Afterwards the
 server goes on without it, and the state must be right: an acknowledged change has arrived at least
 once, every attempt of the id with the same bytes, nothing is stuck, what was attempted is recorded,
-and an ordered webhook had its events in order. An allocation that fails ends the process by design,
-which the kills show.
+and an ordered webhook had its events in order. Allocations that fail are in test_alloc_steps.py.
 """
 
 import contextlib
