@@ -35,6 +35,7 @@ class Walk:
         self.ordered = new_webhook(self.team, receiver.url("/ordered"), ["ticket.*"], ordered=True)
         self.made = set()        # tickets that were acknowledged
         self.changed = set()     # those whose change was, too
+        self.is_doomed = False   # the server that runs was told to kill itself somewhere
 
     def change(self, n):
         """A ticket and a change of it; True when both were acknowledged."""
@@ -61,6 +62,7 @@ class Walk:
     def start_with(self, fault):
         """False when the fault ended the start."""
         self.server.env["TESSERA_FAULT"] = fault
+        self.is_doomed = fault.endswith(":kill")
         try:
             self.server.start(wait=False)
             wait_until(lambda: not self.server.is_running() or self.server.probe("/readyz") == 200,
@@ -70,7 +72,8 @@ class Walk:
         return self.server.is_running()
 
     def stop(self):
-        if self.server.is_running():
+        """A kill that was not met yet may wait on the way out."""
+        if self.server.is_running() and not self.is_doomed:
             self.server.stop()
         self.server.kill9()
 
@@ -132,6 +135,7 @@ def test_a_delivery_disturbed_at_every_step_arrives(walk, request, kind, mode):
         if not walk.server.is_running():
             walk.server.kill9()
             walk.server.start()
+            walk.is_doomed = False
         wait_until(walk.is_quiet, 15, f"{where}: nothing is stuck")
         if tried % 6 == 0:
             walk.check(where)
