@@ -120,9 +120,10 @@ struct stream { /* of one writer; touched by its thread only unless said otherwi
     struct usage_event **events;
     size_t n_events;
     struct flight *flight;
-    bool has_taken;   /* the stream's number was taken in this transaction */
-    bool has_flushed; /* pending was written in this transaction, up to seq_done */
-    bool is_lost;     /* another node has taken the stream for abandoned and counted its rows */
+    bool is_leisurely; /* rows of finished requests only: others go first on the core */
+    bool has_taken;    /* the stream's number was taken in this transaction */
+    bool has_flushed;  /* pending was written in this transaction, up to seq_done */
+    bool is_lost;      /* another node has taken the stream for abandoned and counted its rows */
     bool is_given_back;
     /* The flush of once a second. */
     struct unit flush;
