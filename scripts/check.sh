@@ -1,6 +1,7 @@
 #!/bin/sh
 # The deep run: lints, generated pages, then everything that runs again under sanitizers, faults and
 # fuzzing. The last line is the sum. FUZZ_SECONDS is spent on each target (30; 5 when CI=true).
+# LINTED=1: scripts/lint.sh has been run.
 #
 #   scripts/check.sh BUILD_DIR
 set -eu
@@ -10,15 +11,8 @@ build=$1
 sum_later=${SUM_LATER:-}
 if [ "${CI:-}" = true ]; then FUZZ_SECONDS=${FUZZ_SECONDS:-5}; fi
 FUZZ_SECONDS=${FUZZ_SECONDS:-30}
-SUM_LATER=1 scripts/lint.sh "$build" || :
+[ "${LINTED:-}" = 1 ] || SUM_LATER=1 scripts/lint.sh "$build" || :
 results_begin "$build/results/check"
-
-build_with() { # build_with DIR SANITIZERS [meson option]...
-    dir=$1 sanitizers=$2
-    shift 2
-    CC=clang scripts/configure.sh "$dir" -Db_sanitize="$sanitizers" -Db_lundef=false \
-        -Doptimization=1 "$@" && ninja -C "$dir" --quiet
-}
 
 unit_in() { # unit_in DIR NAME [meson test option]...
     dir=$1 name=$2 status=0
@@ -46,7 +40,7 @@ asan_postgres() {
     if [ "${CI:-}" = true ]; then
         set -- -k "test_v1_ or test_every_route or test_isolation or test_schema_fuzz or test_jobs"
     fi
-    pytest_in build-asan/tessera tests/api asan-postgres 4 1200 -n 2 --backend postgres "$@"
+    pytest_in build-asan/tessera tests/api asan-postgres 4 1200 -n $workers --backend postgres "$@"
 }
 
 fuzz() { # every target, two at a time; a finding stays in build-fuzz/found
@@ -67,15 +61,15 @@ if setarch "$(uname -m)" -R true 2>/dev/null; then steady="setarch $(uname -m) -
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 
 step "generated pages are current" scripts/docs.sh "$build/tessera" check
-step "build: clang, ASan and UBSan" build_with build-asan address,undefined
+step "build: clang, ASan and UBSan" scripts/build_sanitized.sh asan
 suite "unit tests under ASan and UBSan" unit_in build-asan asan
 suite "API tests under ASan and UBSan on SQLite" \
-    pytest_in build-asan/tessera tests/api asan-sqlite 4 1200 -n 2 --backend sqlite
+    pytest_in build-asan/tessera tests/api asan-sqlite 4 1200 -n $workers --backend sqlite
 suite "API tests under ASan and UBSan on PostgreSQL" asan_postgres
-step "build: clang, TSan" build_with build-tsan thread
+step "build: clang, TSan" scripts/build_sanitized.sh tsan
 suite "thread tests under TSan" unit_in build-tsan tsan --suite thread
-suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 1800 -n 2
-step "build: fuzz targets" build_with build-fuzz address,undefined -Dfuzz=true -Dtests=false
+suite "fault tests" pytest_in "$build/tessera" tests/fault fault 1 1800 -n $workers
+step "build: fuzz targets" scripts/build_sanitized.sh fuzz
 step "fuzzing, $FUZZ_SECONDS s a target" fuzz
 
 if [ "$sum_later" = 1 ]; then results_end; else

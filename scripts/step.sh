@@ -7,6 +7,8 @@
 #   results_end              print the totals as the last line; status 1 when anything failed.
 #                            SUM_LATER=1: only the status, since the caller adds up several folders
 
+workers=3 # of pytest: a test waits more than it computes, on two cores too
+
 results_begin() {
     results=$(pwd)/$1
     rm -rf "$results"

@@ -20,7 +20,7 @@ unit() {
 api() {
     # shellcheck disable=SC2086 # PYTEST_ARGS holds words
     SEEN_REPLIES=$results/seen TESSERA_BIN=$(pwd)/$build/tessera timeout --foreground -s INT -k 30 900 \
-        /usr/bin/python3 -m pytest tests/api -n 2 -q --tb=short --maxfail=100 --backend both \
+        /usr/bin/python3 -m pytest tests/api -n $workers -q --tb=short --maxfail=100 --backend both \
         -p no:cacheprovider \
         --junit-xml "$results/api.xml" ${PYTEST_ARGS:-}
 }
