@@ -125,13 +125,9 @@ static enum err_code replay(struct ctx *cx, struct req *rq, struct db *db, struc
 {
     struct job job;
     enum err_code e = webhook_log_replay_many(cx, db, &rq->caller, rq->params[0], rq->body, &job);
-    if (e)
-        return e;
-    reply_header(rp, "Location", str_printf(&cx->arena, "/v1/jobs/" STR_FMT, STR_ARG(job.id)));
-    buf_lit(&rp->body, "{\"job\":");
-    rec_encode(&rp->body, &rec_job, &job);
-    buf_char(&rp->body, '}');
-    return ERR_NONE;
+    if (!e)
+        page_put_job(cx, rp, &job);
+    return e;
 }
 
 static const struct route routes[] = {

@@ -56,3 +56,11 @@ void page_put(struct ctx *cx, const struct req *rq, struct reply *rp, const stru
     if (page->next_cursor.p)
         put_link(cx, rq, rp, page->next_cursor);
 }
+
+void page_put_job(struct ctx *cx, struct reply *rp, const struct job *job)
+{
+    reply_header(rp, "Location", str_printf(&cx->arena, "/v1/jobs/" STR_FMT, STR_ARG(job->id)));
+    buf_lit(&rp->body, "{\"job\":");
+    rec_encode(&rp->body, &rec_job, job);
+    buf_char(&rp->body, '}');
+}

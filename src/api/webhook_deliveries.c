@@ -40,13 +40,9 @@ static enum err_code start(struct ctx *cx, struct req *rq, struct db *db, struct
     const struct replay_ask ask = { rq->params[0], rq->body, is_recover };
     struct job job;
     enum err_code e = replay_start(cx, db, &rq->caller, &ask, &job);
-    if (e)
-        return e;
-    reply_header(rp, "Location", str_printf(&cx->arena, "/v1/jobs/" STR_FMT, STR_ARG(job.id)));
-    buf_lit(&rp->body, "{\"job\":");
-    rec_encode(&rp->body, &rec_job, &job);
-    buf_char(&rp->body, '}');
-    return ERR_NONE;
+    if (!e)
+        page_put_job(cx, rp, &job);
+    return e;
 }
 
 static enum err_code replay(struct ctx *cx, struct req *rq, struct db *db, struct reply *rp)

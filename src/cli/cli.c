@@ -51,6 +51,45 @@ void cli_print(struct buf *b)
     fwrite(b->p, 1, b->n, stdout);
 }
 
+enum err_code cli_query(struct cli *c, const struct rec *r, const char *const *options, void *out)
+{
+    struct rec_param params[CLI_OPTIONS_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; options[i]; i++) {
+        struct str value = cli_option(c, cli_command(c), options[i]);
+        char *name = str_cstr(&c->cx->arena, str_of(options[i]));
+
+        for (char *p = name; *p; p++)
+            if (*p == '-')
+                *p = '_';
+        if (value.p)
+            params[n++] = (struct rec_param){ str_of(name), value };
+    }
+    return rec_decode_query(c->cx, r, params, n, out);
+}
+
+void cli_rows(struct cli *c, const struct rec *r, const struct list *rows,
+              void (*put)(struct buf *b, const void *row))
+{
+    struct buf b;
+
+    buf_init(&b, &c->cx->arena, CLI_LIST_MAX);
+    buf_lit(&b, c->as_json ? "[" : "");
+    for (size_t i = 0; i < rows->n; i++) {
+        const void *row = (const char *)rows->v + i * r->size;
+
+        if (!c->as_json) {
+            put(&b, row);
+            continue;
+        }
+        buf_lit(&b, i ? ",\n" : "");
+        rec_encode(&b, r, row);
+    }
+    buf_lit(&b, c->as_json ? "]\n" : "");
+    cli_print(&b);
+}
+
 static void close_store(void *s)
 {
     store_close(s);

@@ -12,11 +12,21 @@
 #define CLI_GIVEN_MAX 128 /* options on one command line */
 #define CLI_TEAM_DOC "slug or id of the team (default: the default team)"
 
+#define CLI_LIST_MAX ((size_t)8 << 20) /* bytes of a printed list */
+
 struct option_row {   /* of a command */
     const char *name; /* "rate-limit" */
     bool is_flag;     /* takes no value */
     const char *doc;
 };
+#define CLI_TEAM_ROW                                                                               \
+    {                                                                                              \
+        "team", false, CLI_TEAM_DOC                                                                \
+    }
+#define CLI_JSON_ROW                                                                               \
+    {                                                                                              \
+        "json", true, "print JSON"                                                                 \
+    }
 struct cli_given { /* an option as it was given */
     int row;       /* of the command's options */
     struct str value;
@@ -56,6 +66,12 @@ enum err_code cli_vault(struct cli *c, struct store *s);
  * NOT_FOUND. Lives in c->cx. */
 enum err_code cli_team(struct cli *c, struct store *s, struct str *team_id);
 void cli_print(struct buf *b); /* stdout */
+/* The command's options as the query of a list: `options` names them, NULL ends it; the parameter
+ * of "event-type" is event_type. As rec_decode_query. */
+enum err_code cli_query(struct cli *c, const struct rec *r, const char *const *options, void *out);
+/* Print rows of r's struct: a JSON array, or what `put` makes of each. */
+void cli_rows(struct cli *c, const struct rec *r, const struct list *rows,
+              void (*put)(struct buf *b, const void *row));
 
 /* The settings as they are now in file, environment and flags (SIGHUP). Their texts live in cx. */
 enum err_code cli_conf_again(struct ctx *cx, struct conf *out);

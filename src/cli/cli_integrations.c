@@ -6,37 +6,26 @@
 #include "../connect/in/webhook_log.h"
 #include "../connect/integration.h"
 
-#define TEXT_MAX ((size_t)8 << 20)
-
-#define TEAM_ROW                                                                                   \
-    {                                                                                              \
-        "team", false, CLI_TEAM_DOC                                                                \
-    }
-#define JSON_ROW                                                                                   \
-    {                                                                                              \
-        "json", true, "print JSON"                                                                 \
-    }
-
-const struct option_row options_integrations[] = { TEAM_ROW, JSON_ROW, { 0 } };
+const struct option_row options_integrations[] = { CLI_TEAM_ROW, CLI_JSON_ROW, { 0 } };
 const struct option_row options_integrations_list[] = {
     { "kind", false, "comma separated: github, slack …" },
     { "limit", false, "how many, in the order they were made (1–200, default 50)" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
 const struct option_row options_integrations_log[] = {
     { "state", false, "comma separated: received, processed, ignored, failed" },
     { "event-type", false, "only this type" },
     { "limit", false, "how many, newest first (1–200, default 50)" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
 const struct option_row options_integrations_replay[] = {
     { "event", false, "id of one webhook in the log (default: all of the integration)" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
 
@@ -71,20 +60,6 @@ static enum err_code run(struct cli *c, struct task *t, bool is_read)
     if (e)
         return e;
     return is_read ? store_read(c->cx, s, act_unit, t) : store_tx(c->cx, s, act_unit, t);
-}
-
-/* Options as a query: pairs of an option and its parameter. */
-static enum err_code read_query(struct cli *c, const struct rec *r, const char *const names[][2],
-                                void *out)
-{
-    struct rec_param params[4];
-    size_t n = 0;
-    for (size_t i = 0; names[i][0]; i++) {
-        struct str value = cli_option(c, cli_command(c), names[i][0]);
-        if (value.p)
-            params[n++] = (struct rec_param){ str_of(names[i][1]), value };
-    }
-    return rec_decode_query(c->cx, r, params, n, out);
 }
 
 /* ---- printing ---- */
@@ -127,7 +102,7 @@ static enum err_code print_one(struct cli *c, enum err_code e, const struct prin
     struct buf b;
     if (e)
         return e;
-    buf_init(&b, &c->cx->arena, TEXT_MAX);
+    buf_init(&b, &c->cx->arena, CLI_LIST_MAX);
     if (c->as_json) {
         rec_encode(&b, p->r, obj);
         buf_char(&b, '\n');
@@ -141,23 +116,9 @@ static enum err_code print_one(struct cli *c, enum err_code e, const struct prin
 static enum err_code print_all(struct cli *c, enum err_code e, const struct printer *p,
                                const struct list *rows)
 {
-    struct buf b;
-    if (e)
-        return e;
-    buf_init(&b, &c->cx->arena, TEXT_MAX);
-    buf_lit(&b, c->as_json ? "[" : "");
-    for (size_t i = 0; i < rows->n; i++) {
-        const void *row = (const char *)rows->v + i * p->r->size;
-        if (!c->as_json) {
-            p->put(&b, row);
-            continue;
-        }
-        buf_lit(&b, i ? ",\n" : "");
-        rec_encode(&b, p->r, row);
-    }
-    buf_lit(&b, c->as_json ? "]\n" : "");
-    cli_print(&b);
-    return ERR_NONE;
+    if (!e)
+        cli_rows(c, p->r, rows, p->put);
+    return e;
 }
 
 /* ---- looking ---- */
@@ -170,9 +131,9 @@ static enum err_code do_list(struct ctx *cx, struct db *db, struct task *t)
 
 enum err_code cmd_integrations_list(struct cli *c)
 {
-    static const char *const names[][2] = { { "kind", "kind" }, { "limit", "limit" }, { NULL } };
+    static const char *const names[] = { "kind", "limit", NULL };
     struct task t = { .act = do_list };
-    enum err_code e = read_query(c, &rec_integration_query, names, &t.query);
+    enum err_code e = cli_query(c, &rec_integration_query, names, &t.query);
     return print_all(c, e ? e : run(c, &t, true), &of_integration, &t.page.rows);
 }
 
@@ -198,11 +159,9 @@ static enum err_code do_log(struct ctx *cx, struct db *db, struct task *t)
 
 enum err_code cmd_integrations_log(struct cli *c)
 {
-    static const char *const names[][2] = {
-        { "state", "state" }, { "event-type", "event_type" }, { "limit", "limit" }, { NULL }
-    };
+    static const char *const names[] = { "state", "event-type", "limit", NULL };
     struct task t = { .act = do_log };
-    enum err_code e = read_query(c, &rec_webhook_log_query, names, &t.log_query);
+    enum err_code e = cli_query(c, &rec_webhook_log_query, names, &t.log_query);
     return print_all(c, e ? e : run(c, &t, true), &of_log, &t.page.rows);
 }
 

@@ -7,8 +7,6 @@
 #include "../base/clock.h"
 #include "job_kinds.h"
 
-#define LIST_MAX ((size_t)8 << 20)
-
 static const char doc_server[] = "jobs of the server itself instead of a team's";
 
 const struct option_row options_jobs[] = {
@@ -158,49 +156,28 @@ static enum err_code list_unit(struct ctx *cx, struct db *db, void *arg)
     return job_list(cx, db, &j->who, &j->query, key, &j->page);
 }
 
-static enum err_code read_query(struct cli *c, struct job_query *out)
+static void print_row(struct buf *b, const void *row)
 {
-    static const char *const names[] = { "state", "kind", "limit" };
-    struct rec_param params[3];
-    size_t n = 0;
-    for (size_t i = 0; i < 3; i++) {
-        struct str value = cli_option(c, cli_command(c), names[i]);
-        if (value.p)
-            params[n++] = (struct rec_param){ str_of(names[i]), value };
-    }
-    return rec_decode_query(c->cx, &rec_job_query, params, n, out);
+    const struct job *job = row;
+    buf_printf(b, STR_FMT "  %-9.*s  %-20.*s  %lld/%lld  ", STR_ARG(job->id), STR_ARG(job->state),
+               STR_ARG(job->kind), (long long)job->attempt, (long long)job->attempts);
+    time_print_s(b, job->created_ms);
+    buf_printf(b, "  " STR_FMT "\n", STR_ARG(job->error));
 }
 
 enum err_code cmd_jobs_list(struct cli *c)
 {
+    static const char *const names[] = { "state", "kind", "limit", NULL };
     struct store *s;
     struct jobs_job j = { .act = NULL };
-    struct buf b;
-    enum err_code e = read_query(c, &j.query);
+    enum err_code e = cli_query(c, &rec_job_query, names, &j.query);
     if (!e)
         e = open_as(c, &s, &j.who);
     if (!e)
         e = store_read(c->cx, s, list_unit, &j);
-    if (e)
-        return e;
-    const struct job *job = j.page.rows.v;
-    buf_init(&b, &c->cx->arena, LIST_MAX);
-    buf_lit(&b, c->as_json ? "[" : "");
-    for (size_t i = 0; i < j.page.rows.n; i++) {
-        if (c->as_json) {
-            buf_lit(&b, i ? ",\n" : "");
-            rec_encode(&b, &rec_job, &job[i]);
-            continue;
-        }
-        buf_printf(&b, STR_FMT "  %-9.*s  %-20.*s  %lld/%lld  ", STR_ARG(job[i].id),
-                   STR_ARG(job[i].state), STR_ARG(job[i].kind), (long long)job[i].attempt,
-                   (long long)job[i].attempts);
-        time_print_s(&b, job[i].created_ms);
-        buf_printf(&b, "  " STR_FMT "\n", STR_ARG(job[i].error));
-    }
-    buf_lit(&b, c->as_json ? "]\n" : "");
-    cli_print(&b);
-    return ERR_NONE;
+    if (!e)
+        cli_rows(c, &rec_job, &j.page.rows, print_row);
+    return e;
 }
 
 /* ---- kinds ---- */

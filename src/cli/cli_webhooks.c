@@ -8,34 +8,24 @@
 #include "../connect/webhook/webhook_replay.h"
 #include "../core/report/report_def.h"
 
-#define TEXT_MAX ((size_t)8 << 20)
-
-#define TEAM_ROW                                                                                   \
-    {                                                                                              \
-        "team", false, CLI_TEAM_DOC                                                                \
-    }
-#define JSON_ROW                                                                                   \
-    {                                                                                              \
-        "json", true, "print JSON"                                                                 \
-    }
 #define RANGE_ROWS                                                                                 \
     { "from", false, "what happened from then on: a date-time, or -2h, -3d (needed)" },            \
     {                                                                                              \
         "to", false, "until before then (default: now)"                                            \
     }
 
-const struct option_row options_webhooks[] = { TEAM_ROW, JSON_ROW, { 0 } };
+const struct option_row options_webhooks[] = { CLI_TEAM_ROW, CLI_JSON_ROW, { 0 } };
 const struct option_row options_webhooks_list[] = {
     { "state", false, "comma separated: enabled, disabled" },
     { "limit", false, "how many, newest first (1–200, default 50)" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
 const struct option_row options_webhooks_test[] = {
     { "event-type", false, "an example of such an event (default: webhook.test)" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
 const struct option_row options_webhooks_replay[] = {
@@ -45,11 +35,13 @@ const struct option_row options_webhooks_replay[] = {
       "only events whose delivery ended so: delivered, failed, cancelled; may be "
       "given several times" },
     { "delivery", false, "the event of this delivery alone, instead of a range" },
-    TEAM_ROW,
-    JSON_ROW,
+    CLI_TEAM_ROW,
+    CLI_JSON_ROW,
     { 0 },
 };
-const struct option_row options_webhooks_recover[] = { RANGE_ROWS, TEAM_ROW, JSON_ROW, { 0 } };
+const struct option_row options_webhooks_recover[] = {
+    RANGE_ROWS, CLI_TEAM_ROW, CLI_JSON_ROW, { 0 }
+};
 
 struct webhooks_job {
     struct caller who;
@@ -94,7 +86,7 @@ static void print_members(struct buf *b, struct ctx *cx, const struct rec *r, co
         const struct rec one = { .fields = &r->fields[i], .n = 1 };
         const char *name = r->fields[i].name;
         struct buf member;
-        buf_init(&member, &cx->arena, TEXT_MAX);
+        buf_init(&member, &cx->arena, CLI_LIST_MAX);
         rec_encode(&member, &one, obj);
         size_t from = str_of(name).n + 4; /* {"name": */
         struct str value = str_sub(buf_view(&member), from, member.n - from - 1);
@@ -110,7 +102,7 @@ static enum err_code print(struct cli *c, enum err_code e, const struct rec *r, 
     struct buf b;
     if (e)
         return e;
-    buf_init(&b, &c->cx->arena, TEXT_MAX);
+    buf_init(&b, &c->cx->arena, CLI_LIST_MAX);
     if (c->as_json) {
         rec_encode(&b, r, obj);
         buf_char(&b, '\n');
@@ -129,8 +121,9 @@ static enum err_code do_list(struct ctx *cx, struct db *db, struct webhooks_job 
     return webhook_list(cx, db, &j->who, &j->query, key, &j->page);
 }
 
-static void print_row(struct buf *b, const struct webhook *w)
+static void print_row(struct buf *b, const void *row)
 {
+    const struct webhook *w = row;
     buf_printf(b, STR_FMT "  %-8.*s  ", STR_ARG(w->id), STR_ARG(w->state));
     if (REC_HAS(w, success_ms))
         time_print_s(b, w->success_ms);
@@ -139,42 +132,16 @@ static void print_row(struct buf *b, const struct webhook *w)
     buf_printf(b, "  " STR_FMT "  " STR_FMT "\n", STR_ARG(w->url), STR_ARG(w->events));
 }
 
-static enum err_code read_query(struct cli *c, struct webhook_query *out)
-{
-    static const char *const names[] = { "state", "limit" };
-    struct rec_param params[2];
-    size_t n = 0;
-    for (size_t i = 0; i < 2; i++) {
-        struct str value = cli_option(c, cli_command(c), names[i]);
-        if (value.p)
-            params[n++] = (struct rec_param){ str_of(names[i]), value };
-    }
-    return rec_decode_query(c->cx, &rec_webhook_query, params, n, out);
-}
-
 enum err_code cmd_webhooks_list(struct cli *c)
 {
+    static const char *const names[] = { "state", "limit", NULL };
     struct webhooks_job j = { .act = do_list };
-    struct buf b;
-    enum err_code e = read_query(c, &j.query);
+    enum err_code e = cli_query(c, &rec_webhook_query, names, &j.query);
     if (!e)
         e = run(c, &j, true);
-    if (e)
-        return e;
-    const struct webhook *v = j.page.rows.v;
-    buf_init(&b, &c->cx->arena, TEXT_MAX);
-    buf_lit(&b, c->as_json ? "[" : "");
-    for (size_t i = 0; i < j.page.rows.n; i++) {
-        if (!c->as_json) {
-            print_row(&b, &v[i]);
-            continue;
-        }
-        buf_lit(&b, i ? ",\n" : "");
-        rec_encode(&b, &rec_webhook, &v[i]);
-    }
-    buf_lit(&b, c->as_json ? "]\n" : "");
-    cli_print(&b);
-    return ERR_NONE;
+    if (!e)
+        cli_rows(c, &rec_webhook, &j.page.rows, print_row);
+    return e;
 }
 
 static enum err_code do_show(struct ctx *cx, struct db *db, struct webhooks_job *j)
