@@ -116,12 +116,15 @@ static bool is_libpqs(const PGresult *res)
            !PQresultErrorField(res, PG_DIAG_SQLSTATE);
 }
 
+/* Without memory for the result of a Sync, libpq (15: pqParseInput3, 'Z') notes an error and goes on waiting for
+ * what has come already: a new error text while it is busy is an answer that is lost. */
 bool pg_result(struct pg *pg, PGresult **res)
 {
     int64_t deadline_us = clock_mono_us() + PG_WAIT_US;
+    size_t told = strlen(PQerrorMessage(pg->conn));
     while (PQisBusy(pg->conn)) {
         int left = PQflush(pg->conn);
-        if (left < 0) {
+        if (left < 0 || strlen(PQerrorMessage(pg->conn)) != told) {
             pg_lose(pg, PQerrorMessage(pg->conn));
             return false;
         }

@@ -118,7 +118,6 @@ def scene(make_server, tmp_path_factory):
         yield Scene(server, receiver, control)
 
 
-@pytest.mark.only_backend("sqlite")     # libpq may wait half a minute for what it could not store
 def test_an_allocation_that_fails_loses_nothing(scene, request):
     for n in (-1, 0):           # the first ones fill caches
         scene.mend(n, scene.both(n))
