@@ -36,7 +36,7 @@ def team(server, module_team):
 
 def processed(sender, count):
     """The log, once so many events are processed."""
-    wait_until(lambda: len(sender.logs(state="processed")) >= count, 5, "the events are processed")
+    wait_until(lambda: len(sender.logs(state="processed")) >= count, 15, "the events are processed")
     return sender.logs()
 
 
@@ -303,7 +303,7 @@ def test_events_that_are_not_wanted_are_stored_and_ignored(team):
     sender = Sender(team, event_types=["issues", "pull_request.*"])
     for kind in ("issues", "issues.opened", "pull_request.closed", "pull_request", "push"):
         assert sender.send(type=kind).status_code == 200
-    wait_until(lambda: not sender.logs(state="received"), 5, "all are handled")
+    wait_until(lambda: not sender.logs(state="received"), 15, "all are handled")
     got = {r["event_type"]: (r["state"], r["processed"], r["processed_at"] is None)
            for r in sender.logs()}
     assert got == {"issues": ("processed", True, False), "issues.opened": ("ignored", False, True),
@@ -325,7 +325,7 @@ def test_processed_events_are_told_to_webhooks_once(server):
         return [json.loads(data) for data, in truth.rows(
             server, "SELECT data FROM event WHERE team_id = ? AND type = "
             "'integration.event_received'", team.id)]
-    wait_until(lambda: not sender.logs(state="received"), 5, "all are handled")
+    wait_until(lambda: not sender.logs(state="received"), 15, "all are handled")
     [data] = told()
     assert data == {"integration_id": sender.id, "kind": "github", "event_type": "issues",
                     "event_key": "told-once", "webhook_log_id": log["id"],

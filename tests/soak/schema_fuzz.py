@@ -211,10 +211,12 @@ class SchemaFuzz:
         self.statuses = {}
 
     def run(self, seconds=None, count=None):
-        """Ask until the time is over or so many times; returns what is wrong."""
+        """Ask until the time is over or so many times, each operation once at least; returns what is
+        wrong."""
         end = time.monotonic() + (seconds or 1e9)
         order = []
-        while time.monotonic() < end and (count is None or self.requests < count):
+        while self.requests < len(self.operations) or (
+                time.monotonic() < end and (count is None or self.requests < count)):
             order = order or self.dice.sample(self.operations, len(self.operations))
             self.one(*order.pop())
         unseen = [f"{m} {t}" for m, t, _ in self.operations

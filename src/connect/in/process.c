@@ -12,6 +12,7 @@
 
 #define BATCH_MAX 200
 #define BATCHES_MAX 25 /* of one run: then others may run first */
+#define AGAIN_MS 50    /* before the next run */
 #define DATA_MAX 4096
 #define ERROR_MAX 500
 #define DUE_MAX 1000                 /* integrations in one look */
@@ -258,12 +259,32 @@ static enum err_code mark_unit(struct ctx *cx, struct db *db, void *arg)
     return e;
 }
 
+struct calm {
+    const struct job *job;
+    bool is_calm;
+};
+
 static enum err_code again_unit(struct ctx *cx, struct db *db, void *arg)
 {
     const struct job *job = arg;
     db_scope(db, job->team_id, STR(""));
-    return job_add(cx, db, job->team_id,
-                   &(struct job_new){ .kind = &hook_process, .key = job->key }, NULL);
+    return job_add(
+        cx, db, job->team_id,
+        &(struct job_new){ .kind = &hook_process, .key = job->key, .delay_ms = AGAIN_MS }, NULL);
+}
+
+/* Whether all who have joined this job by now are committed. Alone: what it reads later is newer. */
+static enum err_code calm_unit(struct ctx *cx, struct db *db, void *arg)
+{
+    struct rec_num got;
+    const struct job *job = ((struct calm *)arg)->job;
+    enum err_code e = db_one(cx, db, &rec_num,
+                             "SELECT CASE WHEN pg_try_advisory_xact_lock(" HOOK_LOCK_KEYS
+                             ") THEN 1 ELSE 0 END AS n",
+                             ARGS(VT(job->key)), &got);
+    if (!e)
+        ((struct calm *)arg)->is_calm = got.n;
+    return e;
 }
 
 static enum err_code one_batch(struct ctx *cx, struct job_run *r, bool *is_over)
@@ -289,17 +310,25 @@ static enum err_code one_batch(struct ctx *cx, struct job_run *r, bool *is_over)
     return e;
 }
 
+/* All that waits, and on PostgreSQL one more look after nobody is joining any more. */
 static enum err_code process(struct ctx *cx, struct job_run *r)
 {
-    bool is_over = false;
-    for (int i = 0; i < BATCHES_MAX && !is_over; i++) {
+    struct calm calm = { r->job, !store_is_postgres(r->store) };
+    for (int i = 0; i < BATCHES_MAX; i++) {
+        bool is_over = false;
         enum err_code e = one_batch(cx, r, &is_over);
+        if (!e && is_over && calm.is_calm)
+            return ERR_NONE;
+        if (!e && is_over)
+            e = store_read(cx, r->store, calm_unit, &calm);
         if (e)
             return e;
         if (!ctx_ok(cx))
             return cx->err;
+        if (is_over && !calm.is_calm)
+            break;
     }
-    return is_over ? ERR_NONE : store_tx(cx, r->store, again_unit, (void *)(uintptr_t)r->job);
+    return store_tx(cx, r->store, again_unit, (void *)(uintptr_t)r->job);
 }
 
 static const int64_t process_waits[] = { 1000, 5000, 30000, 120000, 0 };
@@ -317,9 +346,7 @@ const struct job_kind hook_process = { .name = "hook.process",
 
 /* ---- what has no job ----
  *
- * An event joins the job that waits already. On PostgreSQL that one may have been claimed by a
- * transaction that did not see the event yet; and an event that is tried again later has none at
- * all. So those that wait are looked for once a minute. */
+ * An event that is tried again later has none. So those that wait are looked for once a minute. */
 
 struct due {
     struct rec_bits bits;

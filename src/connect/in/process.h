@@ -4,13 +4,19 @@
  * that are tried again after the others), a few hundred at a time, marks those that the integration does not want as ignored, hands the others
  * to the handler of its kind and marks them. A handler may see an event twice (a node that is killed
  * between its run and the mark) and must bear that; an event that it refuses is tried again later,
- * and is failed for good after PROCESS_ATTEMPTS. */
+ * and is failed for good after PROCESS_ATTEMPTS.
+ *
+ * An event joins the job of its integration that waits already. On PostgreSQL that one may be claimed
+ * before the event is committed, and would not see it: so a transaction that stores events shares a
+ * lock of the integration until it ends, and a job ends only when nobody held it before its last look. */
 #ifndef TESSERA_CONNECT_IN_PROCESS_H
 #define TESSERA_CONNECT_IN_PROCESS_H
 
 #include "../../core/job/job.h"
 
 #define PROCESS_ATTEMPTS 8
+/* PostgreSQL: the two keys of an integration's advisory lock; $1 is its id. */
+#define HOOK_LOCK_KEYS "7355610, hashtext($1)"
 
 struct hook_event { /* what a handler sees; lives in the ctx it is given */
     struct str team_id, integration_id, kind, id, event_type, event_key;

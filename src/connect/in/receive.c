@@ -283,7 +283,8 @@ static enum err_code keep_stored(struct ctx *cx, struct db *db, const struct hoo
 }
 
 /* Where asking is cheap it is asked first: nearly always the job of the event before still waits. On
- * PostgreSQL the answer would be a round trip, and is not needed. */
+ * PostgreSQL the answer would be a round trip, and is not needed; there the job is told that somebody
+ * may be joining it (process.h). */
 static enum err_code keep_job(struct ctx *cx, struct db *db, const struct hook_met *m)
 {
     const struct job_new job = { .kind = &hook_process,
@@ -296,6 +297,9 @@ static enum err_code keep_job(struct ctx *cx, struct db *db, const struct hook_m
                    "SELECT 1 AS n FROM job WHERE team_id = $1 AND kind = $2 AND key = $3 AND "
                    "state = 'ready' AND is_single = 1",
                    ARGS(VT(m->team_id), VT(str_of(hook_process.name)), VT(m->integration_id)), &n);
+    else if (db_run(cx, db, "SELECT pg_advisory_xact_lock_shared(" HOOK_LOCK_KEYS ")",
+                    ARGS(VT(m->integration_id))))
+        return cx->err;
     return e == ERR_NOT_FOUND ? job_add(cx, db, m->team_id, &job, NULL) : e;
 }
 
