@@ -2,9 +2,10 @@
 """Signed webhooks taken a second, durably: Tessera against fastify + better-sqlite3.
 
     python3 bench/hooks_in.py [--tessera build/tessera] [--seconds 8] [--rounds 3] [--events 300000]
+                              [--ids 1|4]
 
 Both get the same webhooks of GitHub's kind: about 1 KB, HMAC-SHA256 over the raw body, each with an
-id of its own (a UUID of version 1, as GitHub's are), made before the clock starts. Both acknowledge after the commit (synchronous=FULL) of
+id of its own (a UUID of version 1, as GitHub's are, or of version 4), made before the clock starts. Both acknowledge after the commit (synchronous=FULL) of
 a ledger row with a unique id and an event row. Tessera also makes the job and processes the events
 meanwhile; the peer does not. Contenders take turns. Prints the rates, their ratio and how busy the
 machine was. Exit status: 0 both targets reached and every run clean, 1 not so, 2 could not run.
@@ -73,14 +74,14 @@ class PeerHooks(servers.FastifySqlite):
         return "/hooks"
 
 
-def make_events(path, hook_path, count):
+def make_events(path, hook_path, count, make_id):
     """The file that hooks_in.lua reads."""
     before, behind = BODY.encode().split(b"@")
     key = hmac.new(SECRET.encode(), before, hashlib.sha256)
     with open(path, "w", encoding="ascii") as f:
         f.write(hook_path + "\n" + BODY + "\n")
         for _ in range(count):
-            name = str(uuid.uuid1())
+            name = str(make_id())
             mac = key.copy()
             mac.update(name.encode() + behind)
             f.write(f"{name} sha256={mac.hexdigest()}\n")
@@ -105,7 +106,7 @@ def measure(bench, contender, seconds, connections, count):
     """The figures of one run on a fresh database, and what was not clean."""
     events = os.path.join(bench.work, "events")
     with contender(bench) as server:
-        make_events(events, server.hook_path(), count)
+        make_events(events, server.hook_path(), count, bench.make_id)
         before = cpu_s(server.pid)
         out = proc.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s",
                         os.path.join(servers.BENCH_DIR, "hooks_in.lua"),
@@ -127,14 +128,15 @@ def measure(bench, contender, seconds, connections, count):
 class Bench:
     """What the contenders need to know."""
 
-    def __init__(self, tessera, work):
+    def __init__(self, tessera, work, make_id):
         self.tessera = os.path.abspath(tessera)
+        self.make_id = make_id
         self.master_key = "be" * 32
         self.work = work
 
 
 def run(args, work):
-    bench = Bench(args.tessera, work)
+    bench = Bench(args.tessera, work, uuid.uuid4 if args.ids == 4 else uuid.uuid1)
     rates, is_clean = {}, True
     print(f"load of the machine before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
     for _ in range(args.rounds):
@@ -158,6 +160,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--events", type=int, default=300000, help="distinct ones of each run")
+    parser.add_argument("--ids", type=int, choices=(1, 4), default=1, help="version of the UUIDs")
     parser.add_argument("--work", help="folder for databases (default: a new one in /var/tmp)")
     args = parser.parse_args()
     work = args.work or tempfile.mkdtemp(prefix="tessera-bench-", dir="/var/tmp")
