@@ -197,8 +197,9 @@ static const struct route routes[] = {
       .id = "deleteIntegration",
       .tag = TAG,
       .summary = "Delete an integration",
-      .doc = "Its address answers 404 from now on and its secrets are gone. What came in stays in "
-             "the log until it is old." },
+      .doc =
+          "Its address answers 404 from now on; its secrets and its syncs are gone. What came in "
+          "stays in the log until it is old." },
     { .method = "POST",
       .path = ONE "/enable",
       .scope = SCOPE(INTEGRATIONS_WRITE),

@@ -34,5 +34,6 @@ extern const struct route_table routes_requests;
 extern const struct route_table routes_integrations;
 extern const struct route_table routes_hooks;
 extern const struct route_table routes_webhook_logs;
+extern const struct route_table routes_syncs;
 
 #endif

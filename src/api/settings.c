@@ -178,5 +178,6 @@ static const struct conf_row rows[] = {
       "a day longer than hook_payload_days."),
     N("hook_store_mb", hook_store_mb, "1024", 1, 1048576,
       "Received webhooks of one team that are kept, in MiB; past it the oldest go first."),
+    N("sync_run_days", sync_run_days, "90", 1, 3650, "Days that reported runs of syncs are kept."),
 };
 const struct conf_table conf_table = { rows, sizeof rows / sizeof *rows, sizeof(struct conf) };

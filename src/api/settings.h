@@ -33,6 +33,7 @@ struct conf {
     struct str egress_allow, egress_proxy, egress_ca_file;
     int64_t egress_host_calls, egress_host_rate, egress_log_days;
     int64_t hook_body_max_kb, hook_refused_limit, hook_payload_days, hook_seen_days, hook_store_mb;
+    int64_t sync_run_days;
 };
 extern const struct conf_table conf_table;
 

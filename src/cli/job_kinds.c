@@ -12,6 +12,7 @@
 #include "../connect/in/process.h"
 #include "../connect/in/retention.h"
 #include "../connect/in/webhook_log.h"
+#include "../connect/sync_run.h"
 #include "../core/crm/blob.h"
 #include "../core/egress_log.h"
 #include "../core/idem.h"
@@ -143,6 +144,18 @@ static const struct job_kind request_logs_sweep = { .name = "request_logs.sweep"
                                                     .doc = "Removes old rows of the log of "
                                                            "outbound requests" };
 
+static enum err_code sweep_syncs(struct ctx *cx, struct job_run *r)
+{
+    const struct app *app = r->arg;
+    return syncs_sweep(cx, r->store, app->conf->sync_run_days);
+}
+static const struct job_kind syncs_old = { .name = "syncs.sweep",
+                                           .run = sweep_syncs,
+                                           .timeout_ms = 10 * MINUTE_MS,
+                                           HOUSEKEEPING,
+                                           .period_ms = HOUR_MS,
+                                           .doc = "Removes old runs of syncs" };
+
 static enum err_code keep_usage(struct ctx *cx, struct job_run *r)
 {
     const struct app *app = r->arg;
@@ -195,6 +208,7 @@ static const struct {
     { &hooks_due, offsetof(struct app, hook_work) },
     { &hooks_sweep, offsetof(struct app, hook_work) },
     { &request_logs_sweep, WHOLE_APP },
+    { &syncs_old, WHOLE_APP },
     { &usage_keep, WHOLE_APP },
     { &report_due, WHOLE_APP },
     { &report_run_kind, .make = sender },

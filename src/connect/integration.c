@@ -10,6 +10,7 @@
 #include "../core/ticket.h"
 #include "hook_config.h"
 #include "integration_secret.h"
+#include "sync.h"
 
 #define LIVE_SECRET                                                                                \
     "EXISTS (SELECT 1 FROM integration_secret s WHERE s.team_id = integration.team_id AND "        \
@@ -341,7 +342,24 @@ enum err_code integration_delete(struct ctx *cx, struct db *db, const struct cal
         e = db_run(cx, db,
                    "DELETE FROM integration_secret WHERE team_id = $1 AND integration_id = $2",
                    ARGS(VT(who->team_id), VT(was.id)));
+    if (!e)
+        e = sync_delete_all(cx, db, who, was.id);
     return e ? e : tell(cx, db, who, "integration.delete", &was, NULL);
+}
+
+/* The row's lock is what holds on PostgreSQL; on SQLite units follow one another. */
+enum err_code integration_hold(struct ctx *cx, struct db *db, const struct caller *who,
+                               struct str id)
+{
+    struct integration i;
+    struct rec_num held;
+    enum err_code e = read_one(cx, db, who, STR(""), id, &i);
+    if (e)
+        return e;
+    return db_one(cx, db, &rec_num,
+                  "UPDATE integration SET updated_ms = updated_ms WHERE team_id = $1 AND id = $2 "
+                  "AND deleted_ms IS NULL RETURNING 1 AS n",
+                  ARGS(VT(who->team_id), VT(i.id)), &held);
 }
 
 /* ---- listing ---- */

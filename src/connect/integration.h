@@ -1,7 +1,8 @@
 /* Integrations: what a team has joined to the server. Owner of table integration.
  *
  * Today an integration is where the webhooks of another system arrive: its kind says how they are
- * signed (hook_scheme.h), its secrets (integration_secret.h) check them. All functions run inside a
+ * signed (hook_scheme.h), its secrets (integration_secret.h) check them. Its syncs (sync.h) say what
+ * is to be the same on both sides. All functions run inside a
  * unit of work in the caller's scope. */
 #ifndef TESSERA_CONNECT_INTEGRATION_H
 #define TESSERA_CONNECT_INTEGRATION_H
@@ -72,9 +73,13 @@ enum err_code integration_enable(struct ctx *cx, struct db *db, const struct cal
 enum err_code integration_await(struct ctx *cx, struct db *db, const struct caller *who,
                                 struct str base, struct str id, int64_t seconds,
                                 struct integration *out);
-/* Nothing is taken for it any more, its secrets are gone; its log stays until it is old. */
+/* Nothing is taken for it any more, its secrets and its syncs are gone; its log stays until it is
+ * old. */
 enum err_code integration_delete(struct ctx *cx, struct db *db, const struct caller *who,
                                  struct str id, const struct versions *allowed);
+/* Until the end of the unit nobody deletes it: for what is made for it. NOT_FOUND. */
+enum err_code integration_hold(struct ctx *cx, struct db *db, const struct caller *who,
+                               struct str id);
 /* In the order they were made. */
 enum err_code integration_list(struct ctx *cx, struct db *db, const struct caller *who,
                                struct str base, const struct integration_query *in,

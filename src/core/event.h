@@ -40,6 +40,11 @@
     X(INTEGRATION_UPDATED,   "integration.updated",   "integration", "integration", "Something of an integration changed") \
     X(INTEGRATION_DELETED,   "integration.deleted",   "integration", "integration", "An integration was deleted") \
     X(INTEGRATION_EVENT_RECEIVED, "integration.event_received", "integration", "integration", "An integration received a webhook") \
+    X(SYNC_CREATED,          "sync.created",          "sync",    "sync",    "A sync was created") \
+    X(SYNC_UPDATED,          "sync.updated",          "sync",    "sync",    "Something of a sync changed; `previous` holds what") \
+    X(SYNC_DELETED,          "sync.deleted",          "sync",    "sync",    "A sync was deleted, by itself or with its integration") \
+    X(SYNC_FINISHED,         "sync.finished",         "sync",    "sync",    "A run of a sync was reported that ended in success or in part; `data` is the run") \
+    X(SYNC_FAILED,           "sync.failed",           "sync",    "sync",    "A run of a sync was reported that failed; `data` is the run") \
     X(REPORT_FINISHED,       "report.finished",       "report",  "report",  "A scheduled report was run") \
     X(WEBHOOK_FAILING,       "webhook.failing",       "webhook", "webhook", "Nothing arrives at a webhook; it will be disabled") \
     X(WEBHOOK_DISABLED,      "webhook.disabled",      "webhook", "webhook", "A webhook was disabled because nothing arrived") \

@@ -10,6 +10,7 @@
 #include "../../core/ticket.h"
 #include "../../core/token.h"
 #include "../integration.h"
+#include "../sync.h"
 #include "webhook_send.h"
 
 #define EXAMPLE_MAX ((size_t)64 << 10)
@@ -24,7 +25,16 @@ static const struct {
     { "ticket", &rec_ticket },   { "comment", &rec_comment },
     { "contact", &rec_contact }, { "api_key", &rec_token_event },
     { "webhook", &rec_webhook }, { "integration", &rec_integration },
+    { "sync", &rec_sync },
 };
+
+#define RUN_OF_SYNC(status, processed, created, errors, count)                                     \
+    "{\"id\":\"" EXAMPLE_ENTITY "\",\"sync_id\":\"" EXAMPLE_ID "\",\"status\":\"" status           \
+    "\",\"items_processed\":" processed ",\"items_created\":" created ",\"items_updated\":0,"      \
+    "\"items_skipped\":0,\"error_count\":" count                                                   \
+    ",\"duration_ms\":1840,\"started_at\":\"2025-12-31T23:59:58.160Z\",\"created_at\":"            \
+    "\"2026-01-01T00:00:00.000Z\",\"errors\":" errors                                              \
+    ",\"sync_name\":\"Issues of the shop\",\"integration_id\":\"" EXAMPLE_ENTITY "\"}"
 
 /* What is not the resource as the API shows it. */
 static const struct {
@@ -38,6 +48,9 @@ static const struct {
       "{\"integration_id\":\"" EXAMPLE_ID "\",\"kind\":\"github\",\"event_type\":\"issues.opened\","
       "\"event_key\":\"72d3162e-cc78-11e3-81ab-4c9367dc0958\",\"webhook_log_id\":\"" EXAMPLE_ENTITY
       "\",\"received_at\":\"2026-01-01T00:00:00.000Z\",\"replay\":false}" },
+    { EVENT_SYNC_FINISHED, RUN_OF_SYNC("success", "118", "2", "[]", "0") },
+    { EVENT_SYNC_FAILED,
+      RUN_OF_SYNC("error", "0", "0", "[\"401 from the other side: the token has ended\"]", "1") },
     { EVENT_REPORT_FINISHED,
       "{\"id\":\"" EXAMPLE_ENTITY "\",\"report_id\":\"" EXAMPLE_ID "\",\"state\":\"done\","
       "\"report_name\":\"Tickets by week\",\"file_url\":null}" },
@@ -54,6 +67,7 @@ static const struct {
     { EVENT_CONTACT_UPDATED, "{\"company\":\"Acme\"}" },
     { EVENT_CONTACT_MERGED, "{\"merged_from\":[\"" EXAMPLE_ENTITY "\"]}" },
     { EVENT_INTEGRATION_UPDATED, "{\"name\":\"Repositories\"}" },
+    { EVENT_SYNC_UPDATED, "{\"interval_ms\":3600000}" },
     { EVENT_API_KEY_UPDATED, "{\"rate_limit\":500}" },
     { EVENT_API_KEY_ENABLED, "{\"status\":\"disabled\"}" },
     { EVENT_API_KEY_DISABLED, "{\"status\":\"active\"}" },

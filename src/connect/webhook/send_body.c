@@ -13,6 +13,7 @@ static const struct {
     { "ticket", "/v1/tickets/" },   { "contact", "/v1/contacts/" },
     { "api_key", "/v1/api-keys/" }, { "integration", "/v1/integrations/" },
     { "webhook", "/v1/webhooks/" }, { "report", "/v1/reports/" },
+    { "sync", "/v1/syncs/" },
 };
 
 /* A comment is found under its ticket, which is what it is kept in order with. */

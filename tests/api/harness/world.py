@@ -149,6 +149,21 @@ def signed(word="x"):
                                       "sha256=" + mac(HOOK_SECRET, body).hexdigest()}}
 
 
+def sync(world):
+    return world.post("/v1/syncs", new_sync(world))["id"]
+
+
+def new_sync(world):
+    return {"integration_id": world.id_of("integration_id"), "name": world.word, "direction": "pull",
+            "field_mappings": [{"local_field": world.word, "remote_field": "x",
+                                "bidirectional": False}]}
+
+
+def sync_run(world):
+    return world.post(f"/v1/syncs/{world.id_of('sync_id')}/runs",
+                      {"status": "error", "errors": [world.word]})["id"]
+
+
 def webhook_log(world):
     """A webhook that has come in and is processed."""
     integration_id = integration(world)
@@ -176,6 +191,8 @@ MAKERS = {
     "integration_secret_id": lambda w: w.post(
         f"/v1/integrations/{w.id_of('integration_id')}/secrets", {"secret": uuid.uuid4().hex})["id"],
     "webhook_log_id": webhook_log,
+    "sync_id": sync,
+    "sync_run_id": sync_run,
     "user_id": user,
     "ticket_id": lambda w: w.post("/v1/tickets", {"title": w.word})["id"],
     "comment_id": lambda w: w.post(f"/v1/tickets/{w.id_of('ticket_id')}/comments",
@@ -269,6 +286,7 @@ BODIES = {
     ("POST", "/v1/webhooks/{webhook_id}/recover"): lambda w: {"from": an_hour_ago()},
     ("POST", "/v1/integrations"): lambda w: {"kind": "jira", "name": "x"},
     ("POST", "/v1/integrations/{integration_id}/secrets"): lambda w: {"secret": uuid.uuid4().hex},
+    ("POST", "/v1/syncs"): new_sync,
     ("POST", "/v1/contacts/{contact_id}/merge"): lambda w: {"from": [MAKERS["contact_id"](w)]},
 }
 
