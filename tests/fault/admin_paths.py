@@ -11,6 +11,7 @@ import uuid
 from harness import truth
 from harness.client import Api
 from harness.people import PASSWORD, Person, create_user
+from harness.senders import listen
 from harness.totp import code_at
 from harness.world import made
 
@@ -186,6 +187,33 @@ def secured_integration(w):
     return words
 
 
+def hear(w):
+    """The team has a webhook, so that its events are written."""
+    if not truth.value(w.server, "SELECT count(*) FROM webhook WHERE team_id = ?", w.id):
+        listen(w)
+
+
+def sync(w):
+    """Of an integration of its own."""
+    hear(w)
+    words = integration(w)
+    made_sync = w.post("/v1/syncs", {"integration_id": words["id"], "name": "x",
+                                     "direction": "pull"})
+    return {"integration": words["id"], "id": made_sync["id"]}
+
+
+def new_sync(w):
+    """Something that is made under a new name for an integration."""
+    hear(w)
+    return {"integration": integration(w)["id"], "name": unique()}
+
+
+def reported_sync(w):
+    words = sync(w)
+    w.post(f"/v1/syncs/{words['id']}/runs", {"status": "success"})
+    return words
+
+
 # --- what it leaves ------------------------------------------------------------------------------
 
 # A change of a key is one that the servers are told of: the feed stands at the key's number.
@@ -196,6 +224,7 @@ CONTACT_NOTED = "SELECT count(*) FROM contact_activity WHERE contact_id = {id} A
 TICKET_NOTED = "SELECT count(*) FROM ticket_activity WHERE ticket_id = {ticket} AND action = "
 OF_NEW_USER = " JOIN app_user u ON u.id = x.user_id WHERE u.email = {name} || '@x.org'"
 OF_NEW_CONTACTS = " JOIN contact c ON c.id = x.contact_id WHERE c.name = {name}"
+SYNC_TOLD = "SELECT count(*) FROM event WHERE subject_id = {id} AND type = "
 NO_SESSION = "SELECT 1 - count(*) FROM user_session WHERE id = "
 
 CHANGES = [
@@ -289,6 +318,31 @@ CHANGES = [
         "SELECT count(deleted_ms) FROM integration WHERE id = {id}",
         "SELECT 1 - count(*) FROM integration_secret WHERE integration_id = {id}",
     ], action="integration.delete"),
+    Change("sync-create", "POST", "/v1/syncs", new_sync, [
+        "SELECT count(*) FROM sync WHERE name = {name}",
+        "SELECT count(*) FROM event e JOIN sync s ON s.id = e.subject_id WHERE s.name = {name} AND "
+        "e.type = 'sync.created'",
+    ], body=lambda x: {"integration_id": x["integration"], "name": x["name"], "direction": "pull"},
+        action="sync.create"),
+    Change("sync-patch", "PATCH", "/v1/syncs/{id}", sync, [
+        "SELECT count(*) FROM sync WHERE id = {id} AND name = 'other' AND version = 2",
+        SYNC_TOLD + "'sync.updated'",
+    ], body=lambda x: {"name": "other"}, action="sync.update", is_deep=True),
+    Change("sync-run", "POST", "/v1/syncs/{id}/runs", sync, [
+        "SELECT count(*) FROM sync_run WHERE sync_id = {id} AND status = 'partial'",
+        "SELECT count(*) FROM sync WHERE id = {id} AND last_status = 'partial' AND "
+        "last_run_ms IS NOT NULL AND version = 2",
+        SYNC_TOLD + "'sync.finished'",
+    ], body=lambda x: {"status": "partial", "items_created": 3, "errors": ["one"]}),
+    Change("sync-run-failed", "POST", "/v1/syncs/{id}/runs", sync, [
+        "SELECT count(*) FROM sync_run WHERE sync_id = {id} AND status = 'error'",
+        "SELECT count(*) FROM sync WHERE id = {id} AND last_status = 'error'",
+        SYNC_TOLD + "'sync.failed'",
+    ], body=lambda x: {"status": "error"}, is_deep=True),
+    Change("sync-delete", "DELETE", "/v1/syncs/{id}", reported_sync, [
+        "SELECT count(deleted_ms) FROM sync WHERE id = {id}",
+        SYNC_TOLD + "'sync.deleted'",
+    ], action="sync.delete"),
     Change("team-create", "POST", "/v1/teams", named, [
         "SELECT count(*) FROM team WHERE name = {name}",
         "SELECT count(*) FROM team_member x JOIN team t ON t.id = x.team_id WHERE t.name = {name}",
