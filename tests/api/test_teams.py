@@ -1,7 +1,9 @@
 """/v1/teams and `tessera team`: whose they are, who may change them, when they can be deleted."""
 
+import contextlib
 import re
 import uuid
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from harness.client import Api, assert_problem
@@ -327,3 +329,11 @@ def test_the_command_line_refuses_what_the_api_refuses(team_server):
     assert "no active user" in refused("x", "--owner", "nobody@example.com")[1]
     assert refused(" ")[0] == 2
     assert refused()[0] == 2
+
+
+def test_the_default_team_is_as_old_as_the_database(make_server):
+    began = datetime.now(timezone.utc) - timedelta(seconds=1)
+    with contextlib.closing(make_server(start=False)) as server:
+        [team] = server.cli_json("team", "list")
+    assert began < datetime.fromisoformat(team["created_at"]) <= datetime.fromisoformat(
+        team["updated_at"])
