@@ -219,7 +219,9 @@ def serving(backend, env):
 
 def soak_one(args, backend, seconds):
     """(complaints, requests, restarts) of one database."""
-    with serving(backend, {"TESSERA_BAD_TOKEN_LIMIT": "0", "TESSERA_LOG_LEVEL": "warn"}) as server:
+    env = {"TESSERA_BAD_TOKEN_LIMIT": "0", "TESSERA_LOG_LEVEL": "warn",
+           "TESSERA_EGRESS_ALLOW": "127.0.0.0/8"}
+    with serving(backend, env) as server:
         server.env["TESSERA_ATTACHMENT_DIR"] = os.path.join(server.dir, "attachments")
         soak = Soak(args, server, seconds)
         try:
