@@ -24,6 +24,7 @@
 #ifndef IS_LIBCS
 static _Thread_local int full_fd = -1; /* whose last call filled its array */
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved words */
 __attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int max,
                                                       int timeout)
 {
