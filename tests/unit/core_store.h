@@ -42,7 +42,9 @@ static inline int core_setup(void **state)
     static void name(void **state)                                                                 \
     {                                                                                              \
         struct fix *f = *state;                                                                    \
+        f->is_in_unit = true;                                                                      \
         assert_int_equal(store_tx(&f->cx, f->s, name##_unit, NULL), ERR_NONE);                     \
+        f->is_in_unit = false;                                                                     \
     }                                                                                              \
     static void name##_body(struct ctx *cx, struct db *db)
 

@@ -12,6 +12,7 @@ struct fix {
     char dir[64];
     struct ctx cx;
     struct store *s;
+    bool is_in_unit; /* a UNIT_TEST runs */
 };
 
 int store_setup(void **state);         /* opened */
