@@ -84,10 +84,8 @@ int store_teardown(void **state)
     struct fix *f = *state;
 
     fault_setup(NULL);
-    if (f->is_in_unit) { /* a failed assertion has jumped out of it: closing would wait for its end */
-        fflush(NULL);
-        _exit(1);
-    }
+    if (f->is_in_unit) /* a failed assertion has jumped out of it: closing would wait for its end */
+        return 0;
     store_close(f->s);
     remove_tree(f->dir);
     ctx_done(&f->cx);
