@@ -151,36 +151,40 @@ class Walk:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", PATHS, ids=repr)
 def test_a_write_killed_at_any_step_is_whole_or_absent(stage, path, kind):
-    walk = Walk(stage, path)
+    def is_met():
+        walk = Walk(stage, path)
 
-    def settle(n, reply):
-        stage.server.kill9()
-        walk.check_step(n, reply)
-        stage.recover()
-        walk.check_rollups()
-    walk.run(kind, "kill", settle)
+        def settle(n, reply):
+            stage.server.kill9()
+            walk.check_step(n, reply)
+            stage.recover()
+            walk.check_rollups()
+        walk.run(kind, "kill", settle)
+        return walk.cut
 
-    assert walk.cut, "no kill met the write"
+    assert stage.meets(kind, is_met), "no kill met the write"
     stage.stop()
     truth.check_integrity(stage.server)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_retry_with_its_key_after_a_kill_at_any_step_creates_exactly_one(stage, kind):
-    walk = Walk(stage, IDEMPOTENT, {"Idempotency-Key": kind})
+    def is_met():
+        walk = Walk(stage, IDEMPOTENT, {"Idempotency-Key": kind})
 
-    def settle(n, reply):
-        was_stored = walk.stored(n)
-        stage.recover()
-        again, twice = walk.send(n), walk.send(n)
-        assert again.status_code == twice.status_code == 201, again.text
-        assert again.json() == twice.json()
-        assert ("Idempotency-Replayed" in again.headers) == was_stored
-        assert reply is None or reply.json() == again.json()
-        assert walk.stored(n)
-    walk.run(kind, "kill", settle)
+        def settle(n, reply):
+            was_stored = walk.stored(n)
+            stage.recover()
+            again, twice = walk.send(n), walk.send(n)
+            assert again.status_code == twice.status_code == 201, again.text
+            assert again.json() == twice.json()
+            assert ("Idempotency-Replayed" in again.headers) == was_stored
+            assert reply is None or reply.json() == again.json()
+            assert walk.stored(n)
+        walk.run(kind, "kill", settle)
+        return walk.cut
 
-    assert walk.cut, "no kill met the write"
+    assert stage.meets(kind, is_met), "no kill met the write"
     stage.stop()
     truth.check_integrity(stage.server)
 
@@ -189,29 +193,31 @@ def test_a_retry_with_its_key_after_a_kill_at_any_step_creates_exactly_one(stage
 @pytest.mark.parametrize("path", PATHS, ids=repr)
 def test_a_write_that_fails_at_any_step_is_refused_cleanly_or_done(stage, path, kind):
     """Instead of a kill, the point fails once. The server lives on and can be asked again."""
-    walk = Walk(stage, path)
-    failed = []
+    def is_met():
+        walk = Walk(stage, path)
+        failed = []
 
-    def settle(n, reply):
-        if reply is None:                 # the fault hit the start, which said so and gave up
-            assert not stage.server.is_running() and stage.server.proc.returncode == 1
-            stage.recover()
-            return
-        is_stored = walk.stored(n)
-        if reply.status_code < 300:
-            assert is_stored
-            return
-        failed.append(n)
-        assert reply.status_code in (500, 503), reply.text
-        assert reply.json()["code" if path.route.startswith("/v1") else "error"]
-        assert reply.status_code == 500 or int(reply.headers["Retry-After"]) >= 1
-        # After COMMIT the answer alone is lost; before it, so is the write.
-        assert is_stored == (kind == "committed"), f"step {n}: {reply.text}"
-        if not is_stored:
-            assert walk.send(n).status_code < 300 and walk.stored(n)
-    walk.run(kind, "once", settle)
+        def settle(n, reply):
+            if reply is None:                 # the fault hit the start, which said so and gave up
+                assert not stage.server.is_running() and stage.server.proc.returncode == 1
+                stage.recover()
+                return
+            is_stored = walk.stored(n)
+            if reply.status_code < 300:
+                assert is_stored
+                return
+            failed.append(n)
+            assert reply.status_code in (500, 503), reply.text
+            assert reply.json()["code" if path.route.startswith("/v1") else "error"]
+            assert reply.status_code == 500 or int(reply.headers["Retry-After"]) >= 1
+            # After COMMIT the answer alone is lost; before it, so is the write.
+            assert is_stored == (kind == "committed"), f"step {n}: {reply.text}"
+            if not is_stored:
+                assert walk.send(n).status_code < 300 and walk.stored(n)
+        walk.run(kind, "once", settle)
+        return failed
 
-    assert failed, "no fault met the write"
+    assert stage.meets(kind, is_met), "no fault met the write"
     stage.stop()
     truth.check_integrity(stage.server)
 
