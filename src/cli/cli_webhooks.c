@@ -93,7 +93,7 @@ static void print_members(struct buf *b, struct ctx *cx, const struct rec *r, co
         if (value.n > 1 && value.p[0] == '"')
             value = str_sub(value, 1, value.n - 2);
         if (!str_eq(value, STR("null")))
-            buf_printf(b, "%-16s" STR_FMT "\n", name, STR_ARG(value));
+            buf_printf(b, "%-20s" STR_FMT "\n", name, STR_ARG(value));
     }
 }
 

@@ -45,10 +45,17 @@ def test_webhooks_are_listed_and_shown_as_in_the_api(team, hook):
 
     assert shown(team, "list") == [api] and shown(team, "show", hook["id"]) == api
     text = team.server.cli("webhooks", "show", hook["id"], "--team", team.slug)
-    assert "url             " + hook["url"] in text and "CRM" in text and SECRET not in text
+    values = dict(line.split(None, 1) for line in text.splitlines())
+    assert set(values) == {name for name in api if api[name] is not None}
+    assert values["url"] == hook["url"] and "CRM" in text and SECRET not in text
     line = team.server.cli("webhooks", "list", "--team", team.slug)
     assert hook["id"] in line and "enabled" in line and "never" in line and hook["url"] in line
     assert shown(team, "list", "--state", "disabled") == []
+
+
+def test_the_longest_name_of_a_member_stands_apart_from_its_value(team, hook):
+    text = team.server.cli("webhooks", "recover", hook["id"], "--from", "-1h", "--team", team.slug)
+    assert dict(line.split(None, 1) for line in text.splitlines())["cancel_requested"] == "false"
 
 
 def test_a_test_from_the_command_line_arrives(team, hook, receiver):
