@@ -219,14 +219,13 @@ enum err_code sync_delete_all(struct ctx *cx, struct db *db, const struct caller
 enum err_code sync_ran(struct ctx *cx, struct db *db, const struct caller *who, struct str id,
                        struct str status, int64_t at_ms, struct sync *out)
 {
-    struct sync was;
-    enum err_code e = sync_get(cx, db, who, id, &was);
+    enum err_code e = path_id(cx, "sync_id", &id);
     if (e)
         return e;
     e = db_one(cx, db, &rec_sync_row,
                "UPDATE sync SET last_run_ms = $3, last_status = $4, version = version + 1 WHERE "
                "team_id = $1 AND id = $2 AND deleted_ms IS NULL RETURNING " COLUMNS,
-               ARGS(VT(who->team_id), VT(was.id), VI(at_ms), VT(status)), out);
+               ARGS(VT(who->team_id), VT(id), VI(at_ms), VT(status)), out);
     return e == ERR_NOT_FOUND ? fail(cx, NOT_FOUND, "Sync not found") : e;
 }
 
